@@ -28,9 +28,9 @@ type Endpoint struct {
 
 // ParseEndpoint reads a proxy endpoint, an http or https URL with a host.
 func ParseEndpoint(raw string) (Endpoint, error) {
+	strict, err := url.Parse(raw)
 	u, _ := splitURL(raw)
-	scheme, _, _ := strings.Cut(strings.ToLower(raw), "://")
-	if scheme != "http" && scheme != "https" || u.host == "" || u.port == 0 {
+	if err != nil || strict.Scheme != "http" && strict.Scheme != "https" || strict.Hostname() == "" || u.host == "" || u.port == 0 {
 		return Endpoint{}, fmt.Errorf("proxy endpoint %q: not a URL with a host, such as https://api.example.com/llm", raw)
 	}
 	return u, nil

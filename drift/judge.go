@@ -1,8 +1,6 @@
 package drift
 
-import (
-	"strings"
-)
+import "strings"
 
 // Rule names a rule of Judge; the words become metric labels.
 type Rule string
@@ -22,8 +20,8 @@ const (
 
 // Judgement is what may be done about a workspace, or what keeps us from it.
 type Judgement struct {
-	Rule  Rule
-	Words string
+	Rule  Rule   `json:"rule"`
+	Words string `json:"words"`
 }
 
 // Case is all that Judge looks at.

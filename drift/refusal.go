@@ -8,8 +8,8 @@ import (
 // Refusal is a reason for which the platform would stop the old instance and
 // then refuse to start a new one: the agent would be gone until a person helps.
 type Refusal struct {
-	Code  string
-	Words string
+	Code  string `json:"code"`
+	Words string `json:"words"`
 }
 
 // operatorSecrets are global rows that make the platform refuse every restart
