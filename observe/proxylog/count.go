@@ -1,0 +1,180 @@
+package proxylog
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// CountOptions says what is counted. The zero value counts every operation by
+// address.
+type CountOptions struct {
+	ReadOptions
+	By         []Column    // grouping, in the order of the rows' sorting; nil: by address. An empty, non-nil list gives one row
+	Operations []Operation // nil: all
+	Since      time.Time   // calls before are left out; zero: from the beginning
+	Until      time.Time   // calls at or after are left out; zero: to the end
+	Billed     Statuses
+}
+
+// Report is a count's result.
+type Report struct {
+	By    []Column
+	Rows  []Row // sorted by the columns of By
+	Stats Stats
+}
+
+// Row is one group. The fields that are not grouped by are zero.
+type Row struct {
+	IP        netip.Addr // not valid: the lines had none that could be read
+	Minute    time.Time  // UTC
+	Workspace ID
+	Operation Operation
+	Status    int
+	Billed    int64
+	Rejected  int64 // every status that is not billed
+}
+
+// Count reads inputs as Read does and counts their calls. Rows come with an
+// error too: they count what could be read.
+func Count(ctx context.Context, inputs []string, o CountOptions) (Report, error) {
+	c := newCounter(&o)
+	stats, err := Read(ctx, inputs, o.ReadOptions, c.add)
+	return Report{By: c.by, Rows: c.sorted(), Stats: stats}, err
+}
+
+// group is a row's key, small and without pointers so that it hashes fast.
+type group struct {
+	ip        [16]byte // IPv4 as mapped; zero: none
+	workspace ID
+	minute    int64 // Unix minutes
+	operation Operation
+	status    int16
+}
+
+type tally struct{ billed, rejected int64 }
+
+type counter struct {
+	by     []Column
+	billed *Statuses
+
+	ip, minute, workspace, operation, status bool
+	wanted                                   [Responses + 1]bool
+	since, until                             time.Time
+
+	last   group // the group of the call before: calls come in runs
+	lastIn *tally
+	tally  map[group]*tally
+}
+
+func newCounter(o *CountOptions) *counter {
+	c := &counter{by: o.By, billed: &o.Billed, since: o.Since, until: o.Until, tally: map[group]*tally{}}
+	if c.by == nil {
+		c.by = []Column{ByIP}
+	}
+	c.ip = slices.Contains(c.by, ByIP)
+	c.minute = slices.Contains(c.by, ByMinute)
+	c.workspace = slices.Contains(c.by, ByWorkspace)
+	c.operation = slices.Contains(c.by, ByOperation)
+	c.status = slices.Contains(c.by, ByStatus)
+	for op := Messages; op <= Responses; op++ {
+		c.wanted[op] = o.Operations == nil || slices.Contains(o.Operations, op)
+	}
+	return c
+}
+
+func (c *counter) add(h *Hit) {
+	if !c.wanted[h.Operation] || h.Time.Before(c.since) || (!c.until.IsZero() && !h.Time.Before(c.until)) {
+		return
+	}
+	g := c.groupOf(h)
+	if c.lastIn == nil || g != c.last {
+		t := c.tally[g]
+		if t == nil {
+			t = &tally{}
+			c.tally[g] = t
+		}
+		c.last, c.lastIn = g, t
+	}
+	if c.billed.Has(h.Status) {
+		c.lastIn.billed++
+	} else {
+		c.lastIn.rejected++
+	}
+}
+
+func (c *counter) groupOf(h *Hit) group {
+	var g group
+	if c.ip && h.Client.IsValid() {
+		g.ip = h.Client.As16()
+	}
+	if c.minute {
+		g.minute = floorMinute(h.Time.Unix())
+	}
+	if c.workspace {
+		g.workspace = h.Workspace
+	}
+	if c.operation {
+		g.operation = h.Operation
+	}
+	if c.status {
+		g.status = int16(h.Status) // #nosec G115 -- at most 999
+	}
+	return g
+}
+
+// floorMinute is the minute that a second is in, before 1970 too.
+func floorMinute(sec int64) int64 {
+	m := sec / 60
+	if sec%60 < 0 {
+		m--
+	}
+	return m
+}
+
+// sorted gives the rows in the order of By: addresses by number (IPv4 as its
+// mapped form, none first), operations in the order of their constants.
+func (c *counter) sorted() []Row {
+	groups := make([]group, 0, len(c.tally))
+	for g := range c.tally {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, c.compare)
+	rows := make([]Row, len(groups))
+	for i, g := range groups {
+		t := c.tally[g]
+		rows[i] = Row{Workspace: g.workspace, Operation: g.operation, Status: int(g.status), Billed: t.billed, Rejected: t.rejected}
+		if g.ip != [16]byte{} {
+			rows[i].IP = netip.AddrFrom16(g.ip).Unmap()
+		}
+		if c.minute {
+			rows[i].Minute = time.Unix(g.minute*60, 0).UTC()
+		}
+	}
+	return rows
+}
+
+func (c *counter) compare(a, b group) int {
+	for _, by := range c.by {
+		order := 0
+		switch by {
+		case ByIP:
+			order = bytes.Compare(a.ip[:], b.ip[:])
+		case ByMinute:
+			order = cmp.Compare(a.minute, b.minute)
+		case ByWorkspace:
+			order = bytes.Compare(a.workspace[:], b.workspace[:])
+		case ByOperation:
+			order = cmp.Compare(a.operation, b.operation)
+		case ByStatus:
+			order = cmp.Compare(a.status, b.status)
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return 0
+}

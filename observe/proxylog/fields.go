@@ -1,0 +1,134 @@
+package proxylog
+
+import "bytes"
+
+// closingQuote is the index of the quote that ends the string begun before
+// from, or -1. A backslash takes the next byte's meaning away (Apache writes
+// \" where nginx writes \x22).
+func closingQuote(line []byte, from int) int {
+	for at := from; at <= len(line); {
+		i := bytes.IndexByte(line[at:], '"')
+		if i < 0 {
+			return -1
+		}
+		end := at + i
+		if i == 0 || line[end-1] != '\\' || !escaped(line[from:end]) {
+			return end
+		}
+		at = end + 1
+	}
+	return -1
+}
+
+// escaped tells whether what follows b is escaped: b ends in an odd number of
+// backslashes.
+func escaped(b []byte) bool {
+	n := 0
+	for n < len(b) && b[len(b)-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}
+
+// field is one field of a line: [from:to) is what it says, without quotes.
+type field struct {
+	from, to int
+	quoted   bool
+	next     int // where the next field begins; len(line) at the end
+}
+
+// nextField reads the field at i: "quoted", bare, or name="quoted" (from
+// begins at the name then). False where a quote is not closed or something
+// sticks to one: the line is not whole.
+func nextField(line []byte, i int) (field, bool) {
+	f := field{from: i}
+	if line[i] != '"' {
+		for i < len(line) && line[i] != ' ' && line[i] != '"' {
+			i++
+		}
+		f.to = i
+		if i == len(line) || line[i] == ' ' {
+			f.next = skipBlanks(line, i)
+			return f, true
+		}
+		if line[i-1] != '=' {
+			return field{}, false
+		}
+	} else {
+		f.from, f.quoted = i+1, true
+	}
+	end := closingQuote(line, i+1)
+	if end < 0 || (end+1 < len(line) && line[end+1] != ' ') {
+		return field{}, false
+	}
+	f.to = end
+	f.next = skipBlanks(line, end+1)
+	return f, true
+}
+
+func skipBlanks(line []byte, i int) int {
+	for i < len(line) && line[i] == ' ' {
+		i++
+	}
+	return i
+}
+
+// whole tells whether everything from i on is well-formed fields.
+func whole(line []byte, i int) bool {
+	for i < len(line) {
+		if i+3 < len(line) && string(line[i:i+4]) == `"-" ` {
+			i += 4
+			continue
+		}
+		f, ok := nextField(line, i)
+		if !ok {
+			return false
+		}
+		i = f.next
+	}
+	return true
+}
+
+// extras takes from the fields behind a combined line's sizes what names the
+// caller: X-Forwarded-For and the workspace.
+//
+// The field of X-Forwarded-For has no name. It is the first quoted one behind
+// referer and user agent that ends in an address: the rightmost element was
+// put there by a proxy, whatever a client has written before it. A workspace
+// is believed only as name=value outside of quotes, where no client's text can
+// imitate it.
+func (h *Hit) extras(line []byte, i int) {
+	for quoted := 0; i < len(line); {
+		f, ok := nextField(line, i)
+		if !ok {
+			return
+		}
+		value := line[f.from:f.to]
+		switch {
+		case !f.quoted:
+			h.named(value)
+		case quoted >= 2 && h.Forwarded == nil && endsInAddress(value):
+			h.Forwarded = value
+			quoted++
+		default:
+			quoted++
+		}
+		i = f.next
+	}
+}
+
+func endsInAddress(list []byte) bool {
+	_, ok := parseAddr(trimValue(list[bytes.LastIndexByte(list, ',')+1:]))
+	return ok
+}
+
+// named reads workspace_id=UUID and its variants, with or without a quote.
+func (h *Hit) named(pair []byte) {
+	eq := bytes.IndexByte(pair, '=')
+	if eq < 0 || keyOf(pair[:eq], inTop).slot != slotWorkspace {
+		return
+	}
+	if id, ok := parseID(bytes.TrimPrefix(pair[eq+1:], []byte(`"`))); ok {
+		h.Workspace = id
+	}
+}
