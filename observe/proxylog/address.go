@@ -66,7 +66,12 @@ func (p Proxies) Client(peer netip.Addr, forwarded []byte) netip.Addr {
 
 // trimValue takes blanks and one pair of quotes off.
 func trimValue(b []byte) []byte {
-	b = bytes.Trim(b, " \t")
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
 	if len(b) >= 2 && b[0] == '"' && b[len(b)-1] == '"' {
 		b = b[1 : len(b)-1]
 	}

@@ -86,7 +86,7 @@ func (p *Parser) Parse(line []byte, h *Hit) Outcome {
 }
 
 func (p *Parser) auto(line []byte, h *Hit) Outcome {
-	if len(line) > 0 && (line[0] == '{' || looksLikeJSON(line)) {
+	if len(line) > 0 && looksLikeJSON(line) {
 		return p.json(line, h)
 	}
 	if p.plain == ALB {
@@ -106,6 +106,9 @@ func (p *Parser) auto(line []byte, h *Hit) Outcome {
 }
 
 func looksLikeJSON(line []byte) bool {
+	if line[0] != ' ' && line[0] != '\t' {
+		return line[0] == '{'
+	}
 	line = bytes.TrimLeft(line, " \t")
 	return len(line) > 0 && line[0] == '{'
 }
