@@ -48,7 +48,9 @@ func (p *Parser) stamp(head []byte) (at moment, prefix int, ok bool) {
 	if n > framed && head[n-framed] == '[' {
 		prefix = n - framed
 		at.sec, ok = p.clock.common(head[prefix+1 : n-2])
-	} else if prefix = bytes.LastIndexByte(head, '['); prefix > 0 {
+	}
+	if !ok {
+		prefix = bytes.LastIndexByte(head, '[')
 		at, ok = p.clock.parse(head[prefix+1 : n-2])
 	}
 	return at, prefix, ok && prefix > 0 && head[prefix-1] == ' '

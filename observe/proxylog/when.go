@@ -200,8 +200,8 @@ func epoch(b []byte) (moment, bool) {
 // epochFloat reads the rare spellings, such as 1.7e9 and 19 digits.
 func epochFloat(b []byte) (moment, bool) {
 	const longest = 40
-	if len(b) == 0 || len(b) > longest || b[0]-'0' > 9 {
-		return moment{}, false
+	if len(b) == 0 || len(b) > longest || b[0]-'0' > 9 || bytes.ContainsAny(b, "xXpP_") {
+		return moment{}, false // no hexadecimal
 	}
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil || !(f > 0) || f >= 1e20 {
