@@ -1,0 +1,119 @@
+package config
+
+import (
+	"github.com/molecule-ai/billing-reconciler/drift"
+)
+
+// Remediate says whether and how fast drift is mended.
+type Remediate struct {
+	// off: never; dry_run: only say what would be done; enforce: reprovision.
+	Mode RemediateMode `yaml:"mode" default:"off"`
+	// Reprovisions under way at once, over all tenants.
+	MaxInFlight int `yaml:"max_in_flight" default:"4" min:"1"`
+	// Reprovisions started within an hour, over all tenants.
+	MaxPerHour int `yaml:"max_per_hour" default:"20" min:"1"`
+	// Share of a tenant's workspaces under way at once, in percent.
+	MaxFleetPercent int `yaml:"max_fleet_percent" default:"5" min:"1" max:"100"`
+	// Consecutive agreeing observations before acting.
+	Confirmations int `yaml:"confirmations" default:"2" min:"1"`
+	// Attempts at one workspace before it is left to people.
+	Attempts int `yaml:"attempts" default:"3" min:"1"`
+	// Time from a failed attempt to the next.
+	Backoff Duration `yaml:"backoff" default:"15m" min:"1s"`
+	// When acting is allowed; none: always.
+	Windows []Window `yaml:"windows"`
+}
+
+// Window is a recurring time in which acting is allowed.
+type Window struct {
+	// When it opens: minute, hour, day of month, month, day of week.
+	Cron Cron `yaml:"cron" required:"true"`
+	// How long it stays open.
+	Duration Duration `yaml:"duration" required:"true" min:"1m"`
+	// Time zone of `cron`.
+	Zone Zone `yaml:"zone" default:"UTC"`
+}
+
+// Sink is somebody who is told: exactly one of its parts is set.
+type Sink struct {
+	// An HTTP endpoint that takes JSON.
+	Webhook *Webhook `yaml:"webhook"`
+	// A Slack channel.
+	Slack *Slack `yaml:"slack"`
+	// A Prometheus Alertmanager.
+	Alertmanager *Alertmanager `yaml:"alertmanager"`
+}
+
+// Webhook is an HTTP endpoint that takes JSON.
+type Webhook struct {
+	// Where to post.
+	URL URL `yaml:"url" required:"true"`
+	// Key of the signature that each request carries.
+	Secret drift.Secret `yaml:"secret"`
+	// Nothing below it is told.
+	MinSeverity Severity `yaml:"min_severity" default:"low"`
+}
+
+// Slack is a Slack channel.
+type Slack struct {
+	// Incoming-webhook URL, which is a secret by itself.
+	URL drift.Secret `yaml:"url" required:"true"`
+	// Nothing below it is told.
+	MinSeverity Severity `yaml:"min_severity" default:"low"`
+}
+
+// Alertmanager is a Prometheus Alertmanager.
+type Alertmanager struct {
+	// Base URL.
+	URL URL `yaml:"url" required:"true"`
+	// Nothing below it is told.
+	MinSeverity Severity `yaml:"min_severity" default:"low"`
+}
+
+// Admin is the HTTP listener.
+type Admin struct {
+	// Address to listen on, host:port.
+	Listen Address `yaml:"listen" default:"127.0.0.1:8080"`
+	// Who may do what; without any, the listener answers the machine itself alone.
+	Tokens []Token `yaml:"tokens"`
+}
+
+// Token lets somebody in.
+type Token struct {
+	// Name in the log of who did what.
+	Name string `yaml:"name" required:"true"`
+	// What it allows: viewer (read), operator (act), ingest (push log lines).
+	Role Role `yaml:"role" required:"true"`
+	// The bearer token itself.
+	Token drift.Secret `yaml:"token" required:"true"`
+}
+
+func (s *Sink) validate(fail failer) {
+	if count(s.Webhook != nil, s.Slack != nil, s.Alertmanager != nil) != 1 {
+		fail("", "must be exactly one of webhook, slack, alertmanager")
+	}
+}
+
+func (s *State) validate(fail failer) {
+	if s.Database != "" && s.Embedded != "" {
+		fail("embedded", "database is given too: one of them")
+	}
+}
+
+func (p *Proxy) validate(fail failer) {
+	if len(p.BilledStatuses) == 0 {
+		fail("billed_statuses", "empty: nothing would ever count as billed")
+	}
+}
+
+func (t *Targets) validate(fail failer) {
+	if t.Tag != "" && !tagPattern.MatchString(t.Tag) {
+		fail("tag", `must be "Name=value"`)
+	}
+}
+
+func (s *Source) validate(fail failer) {
+	if s.Name != "" && !namePattern.MatchString(s.Name) {
+		fail("name", "must be letters, digits, '.', '_', '-', and begin with a letter or digit")
+	}
+}
