@@ -191,7 +191,10 @@ func TestWritingThroughTheReaderIsRefused(t *testing.T) {
 			t.Errorf("outside of one, %s: %v", sql, err)
 		}
 	}
-	err := r.Read(t.Context(), func(tx pgx.Tx) error { _, err := tx.Exec(t.Context(), "TABLE workspaces; SET TRANSACTION READ WRITE"); return err })
+	err := r.Read(t.Context(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "TABLE workspaces; SET TRANSACTION READ WRITE")
+		return err
+	})
 	if code(err) != "25001" {
 		t.Errorf("leaving read-only: %v", err)
 	}

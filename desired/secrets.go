@@ -40,13 +40,13 @@ const (
 	secretsOfSome = secretsQuery + ` WHERE workspace_id = ANY($2::text[]::uuid[])`
 )
 
-// secretRow is a StoredSecret in a third of the space: a source's rows are all
-// held while its workspaces are streamed past them.
+// secretRow is a StoredSecret in a quarter of the space and without pointers: a
+// source's rows are all held while its workspaces are streamed past them.
 type secretRow struct {
-	key              string // interned
-	created, updated int64  // microseconds, or never
-	next             int32  // the workspace's next row; -1: none
-	seen             int32  // in ledger.seen; -1: not decrypted, nothing wrong
+	created, updated int64 // microseconds, or never
+	key              int32 // in ledger.keys
+	next             int32 // the workspace's next row; -1: none
+	seen             int32 // in ledger.seen; -1: not decrypted, nothing wrong
 	empty            bool
 }
 
@@ -57,25 +57,46 @@ type seen struct {
 	err         string
 }
 
+// secretKey is a key that occurs, with what it means to the query.
+type secretKey struct {
+	name   string
+	wanted bool // its bytes were fetched
+}
+
 // ledger holds the rows of workspace_secrets of one read, by workspace.
 type ledger struct {
 	query   *Query
 	sealed  *opener
-	wanted  map[string]bool
 	texts   interner
 	scratch []byte // a decrypted value, for a moment
 
-	heads map[uuid]int32
-	rows  []secretRow
-	seen  []seen
+	ids   map[string]int32 // of keys
+	keys  []secretKey
+	owners map[uuid]int32 // place in heads
+	heads  chunks[int32]  // each workspace's last row
+	last   uuid           // the owner of the row before, for rows often come in runs
+	head   *int32         // its head; nil: none yet
+	rows   chunks[secretRow]
+	seen   chunks[seen]
 }
 
 func newLedger(q *Query, sealed *opener, texts interner) *ledger {
-	l := &ledger{query: q, sealed: sealed, wanted: map[string]bool{}, texts: texts, heads: map[uuid]int32{}}
+	l := &ledger{query: q, sealed: sealed, texts: texts, ids: map[string]int32{}, owners: map[uuid]int32{}}
 	for _, key := range q.wanted() {
-		l.wanted[key] = true
+		l.keys[l.key([]byte(key))].wanted = true
 	}
 	return l
+}
+
+// key gives a key's place in keys.
+func (l *ledger) key(name []byte) int32 {
+	id, ok := l.ids[string(name)]
+	if !ok {
+		id = int32(len(l.keys)) // #nosec G115 -- two milliard keys do not fit in memory
+		l.keys = append(l.keys, secretKey{name: string(name)})
+		l.ids[l.keys[id].name] = id
+	}
+	return id
 }
 
 // readGlobals reads the tenant's own rows, sorted by key.
@@ -103,36 +124,45 @@ func (l *ledger) readWorkspaces(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (l *ledger) add(owner uuid, row secretRow) {
-	row.next = -1
-	if head, ok := l.heads[owner]; ok {
-		row.next = head
+	if l.head == nil || owner != l.last {
+		l.last, l.head = owner, l.headOf(owner)
 	}
-	l.heads[owner] = int32(len(l.rows)) // #nosec G115 -- two milliard rows do not fit in memory
-	l.rows = append(l.rows, row)
+	row.next = *l.head
+	*l.head = l.rows.add(row)
+}
+
+// headOf gives the place of a workspace's last row, a new one if need be.
+func (l *ledger) headOf(owner uuid) *int32 {
+	i, ok := l.owners[owner]
+	if !ok {
+		i = l.heads.add(-1)
+		l.owners[owner] = i
+	}
+	return l.heads.at(i)
 }
 
 // of gives a workspace's rows, sorted by key.
 func (l *ledger) of(id uuid) []drift.StoredSecret {
-	head, ok := l.heads[id]
+	owner, ok := l.owners[id]
 	if !ok {
 		return nil
 	}
-	n := 0
-	for i := head; i >= 0; i = l.rows[i].next {
+	head, n := *l.heads.at(owner), 0
+	for i := head; i >= 0; i = l.rows.at(i).next {
 		n++
 	}
 	secrets := make([]drift.StoredSecret, 0, n)
-	for i := head; i >= 0; i = l.rows[i].next {
-		secrets = append(secrets, l.stored(&l.rows[i]))
+	for i := head; i >= 0; i = l.rows.at(i).next {
+		secrets = append(secrets, l.stored(l.rows.at(i)))
 	}
 	sortByKey(secrets)
 	return secrets
 }
 
 func (l *ledger) stored(row *secretRow) drift.StoredSecret {
-	s := drift.StoredSecret{Key: row.key, Empty: row.empty, CreatedAt: asTime(row.created), UpdatedAt: asTime(row.updated)}
+	s := drift.StoredSecret{Key: l.keys[row.key].name, Empty: row.empty, CreatedAt: asTime(row.created), UpdatedAt: asTime(row.updated)}
 	if row.seen >= 0 {
-		more := &l.seen[row.seen]
+		more := l.seen.at(row.seen)
 		s.Value, s.Fingerprint, s.Err = more.value, more.fingerprint, more.err
 	}
 	return s
@@ -140,18 +170,17 @@ func (l *ledger) stored(row *secretRow) drift.StoredSecret {
 
 // decode reads a row in the order of secretColumns.
 func (l *ledger) decode(values [][]byte) secretRow {
-	row := secretRow{key: l.texts.text(values[0]), created: wireTime(values[4]), updated: wireTime(values[5]), seen: -1}
+	row := secretRow{key: l.key(values[0]), created: wireTime(values[4]), updated: wireTime(values[5]), seen: -1}
 	version, length := wireInt(values[1]), wireInt(values[2])
 	var more seen
 	var err error
 	if row.empty, err = isEmpty(version, length); err != nil {
 		more.err = err.Error()
-	} else if !row.empty && l.wanted[row.key] {
-		more = l.look(row.key, version, values[3])
+	} else if key := l.keys[row.key]; key.wanted && !row.empty {
+		more = l.look(key.name, version, values[3])
 	}
 	if more != (seen{}) {
-		row.seen = int32(len(l.seen)) // #nosec G115 -- as above
-		l.seen = append(l.seen, more)
+		row.seen = l.seen.add(more)
 	}
 	return row
 }
