@@ -3,6 +3,7 @@ package proxylog
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"net/netip"
 )
 
@@ -107,13 +108,13 @@ func parseAddr6(b []byte) (netip.Addr, bool) {
 	return a.WithZone("").Unmap(), true
 }
 
-// isPort tells whether b is a colon and digits.
+// isPort tells whether b is a colon and a port's number.
 func isPort(b []byte) bool {
 	if len(b) < 2 || b[0] != ':' {
 		return false
 	}
-	_, ok := digits(b[1:])
-	return ok
+	port, ok := digits(b[1:])
+	return ok && port <= math.MaxUint16
 }
 
 // leadingIPv4 reads the IPv4 address that b begins with, and its length; 0:

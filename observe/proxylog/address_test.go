@@ -2,6 +2,7 @@ package proxylog_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
@@ -66,14 +67,17 @@ func FuzzAddress(f *testing.F) {
 	proxies := proxylog.Proxies{netip.MustParsePrefix("10.0.0.0/8")}
 	peer := netip.MustParseAddr("10.0.0.1")
 	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 64 || strings.ContainsAny(s, ", \t\"") {
+			return // no single address, or none that is read
+		}
 		got := proxies.Client(peer, []byte(s))
 		if want, err := netip.ParseAddr(s); err == nil {
-			if want = want.WithZone("").Unmap(); got != want && len(s) <= 64 {
+			if want = want.WithZone("").Unmap(); got != want {
 				t.Errorf("%q: got %v, want %v", s, got, want)
 			}
 		}
 		if want, err := netip.ParseAddrPort(s); err == nil {
-			if a := want.Addr().WithZone("").Unmap(); got != a && len(s) <= 64 {
+			if a := want.Addr().WithZone("").Unmap(); got != a {
 				t.Errorf("%q: got %v, want %v", s, got, a)
 			}
 		}

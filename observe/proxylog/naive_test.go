@@ -32,6 +32,7 @@ var (
 	percentRE  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 	isoRE      = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d`)
 	clfRE      = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d `)
+	numberRE   = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?\d{1,2})?$`)
 	uuidRE     = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
@@ -104,8 +105,11 @@ func naiveTime(s string) (time.Time, bool) {
 			return t, true
 		}
 	}
+	if !numberRE.MatchString(s) || len(s) > 40 {
+		return time.Time{}, false
+	}
 	r, ok := new(big.Rat).SetString(s)
-	if !ok || s[0] < '0' || s[0] > '9' || strings.ContainsAny(s, "/xXpP_") || r.Sign() <= 0 || r.Cmp(new(big.Rat).SetFloat64(1e20)) >= 0 {
+	if !ok || r.Sign() <= 0 || r.Cmp(new(big.Rat).SetFloat64(1e20)) >= 0 {
 		return time.Time{}, false
 	}
 	for r.Cmp(big.NewRat(1e11, 1)) >= 0 {
