@@ -123,7 +123,8 @@ func (r *Reader) begin(ctx context.Context) (pgx.Tx, error) {
 	readOnly := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	tx, err := r.pool.BeginTx(ctx, readOnly)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == codeProtocolViolation && !r.pooled.Swap(true) {
+	if errors.As(err, &refused) && refused.Code == codeProtocolViolation {
+		r.pooled.Store(true)
 		tx, err = r.pool.BeginTx(ctx, readOnly)
 	}
 	return tx, err

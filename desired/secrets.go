@@ -70,8 +70,8 @@ type ledger struct {
 	texts   interner
 	scratch []byte // a decrypted value, for a moment
 
-	ids   map[string]int32 // of keys
-	keys  []secretKey
+	ids    map[string]int32 // of keys
+	keys   []secretKey
 	owners map[uuid]int32 // place in heads
 	heads  chunks[int32]  // each workspace's last row
 	last   uuid           // the owner of the row before, for rows often come in runs

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os/exec"
 	"sync"
 	"testing"
 
@@ -173,4 +174,17 @@ func (w *wiretap) take() (sent, received []byte) {
 	sent, received = w.sent, w.received
 	w.sent, w.received = nil, nil
 	return sent, received
+}
+
+// psql runs a script as an operator does.
+func (db *tenant) psql(script string, variables ...string) {
+	db.Helper()
+	args := []string{"-X", "-q", "-d", db.url, "-f", script}
+	for _, v := range variables {
+		args = append(args, "-v", v)
+	}
+	out, err := exec.CommandContext(db.Context(), "psql", args...).CombinedOutput() // #nosec G204 -- a test's own
+	if err != nil {
+		db.Fatalf("psql %s: %v\n%s", script, err, out)
+	}
 }
