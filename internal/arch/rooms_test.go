@@ -1,0 +1,79 @@
+package arch_test
+
+// room is a package, or a tree of them where the path ends in "/...", and all
+// that it may import besides the standard library. What is not in the table is
+// not allowed, and a package that is not in it neither.
+type room struct {
+	path string
+	why  string   // why it may know these and no more
+	may  []string // rooms of ours, or paths of modules with what is in them
+}
+
+var rooms = []room{
+	{"drift", "the words and the pure decisions: everyone may know it, it knows no one", nil},
+	{"metrics", "every instrument in one place; only instruments", []string{"github.com/prometheus/client_golang"}},
+
+	{"desired", "what should be: reads the tenant's database and the registry, and knows nothing of what is", []string{
+		"drift", "metrics", "github.com/jackc/pgx/v5", "go.yaml.in/yaml/v4", "golang.org/x/sync",
+	}},
+	{"desired/tenantschema", "a tenant's tables, for tests and the demo", []string{"drift", "github.com/jackc/pgx/v5"}},
+
+	{"observe/probe", "the shell probe and its decoder; text in, facts out", []string{"drift"}},
+	{"observe/ssm", "the one place that knows AWS", []string{
+		"drift", "metrics", "observe/probe", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "golang.org/x/sync", "golang.org/x/time",
+	}},
+	{"observe/proxylog", "log lines in, hits out", []string{
+		"drift", "metrics", "github.com/klauspost/compress", "github.com/valyala/fastjson", "golang.org/x/sync",
+	}},
+	{"platform", "the tenant's admin API; the only package that may change the outside world", []string{"drift", "metrics", "golang.org/x/time"}},
+	{"notify", "who is told", []string{"drift", "metrics"}},
+	{"store", "our own PostgreSQL", []string{"drift", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", "github.com/riverqueue/river"}},
+
+	{"reconcile", "the loop: it joins desired, observed and acting by interfaces of its own, never by their packages", []string{
+		"drift", "metrics", "store", "golang.org/x/sync",
+	}},
+	{"report", "the documents of the contract: what a pass found, as JSON; no I/O of its own", []string{"drift", "reconcile"}},
+	{"admin", "HTTP API, page and client", []string{"drift", "store", "reconcile", "report", "metrics", "github.com/danielgtaylor/huma/v2"}},
+
+	{"deploy", "files to run it somewhere, embedded; no code", nil},
+
+	{"internal/config", "the configuration; whoever needs a part of it is given that part", []string{"drift", "go.yaml.in/yaml/v4", "github.com/invopop/jsonschema"}},
+	{"internal/localpg", "a private PostgreSQL; knows nothing of what it is for", []string{"github.com/jackc/pgx/v5", "github.com/fergusstrange/embedded-postgres"}},
+	{"internal/localpg/pgtest", "databases for tests", []string{"internal/localpg", "go.uber.org/goleak"}},
+	{"internal/fleetsim/...", "a simulated fleet: speaks the protocols, and must not share code with what speaks them to it (observe, platform)", []string{
+		"internal/fleetsim/...", "deploy", "desired", "desired/tenantschema", "drift", "internal/localpg", "github.com/jackc/pgx/v5", "github.com/google/uuid",
+	}},
+	{"internal/arch", "nothing but tests", nil},
+	{"internal/deps", "holds modules in go.mod until their packages are written", []string{"..."}},
+
+	{"cmd/reconciler", "joins all of them", []string{
+		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "metrics", "notify", "observe/probe",
+		"observe/proxylog", "observe/ssm", "platform", "reconcile", "report", "store",
+		"github.com/jackc/pgx/v5", "github.com/prometheus/client_golang", "github.com/spf13/cobra", "go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/term",
+		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", // doctor names what AWS refused
+	}},
+}
+
+// guarded are packages of the standard library that only some rooms may use,
+// because of what they can do.
+var guarded = []struct {
+	path string
+	why  string
+	may  []string
+}{
+	{"net/http", "who can call out can change the world; law 4 counts on platform being alone, and the rest here only answers or asks", []string{
+		"platform", "notify", "admin", "observe/ssm", "internal/fleetsim/...", "cmd/reconciler",
+	}},
+	{"os/exec", "programs are run for the private PostgreSQL and the simulated machines alone", []string{"internal/localpg", "internal/fleetsim/..."}},
+	{"database/sql", "pgx without the layer above it", nil},
+	{"unsafe", "nothing here needs it", nil},
+	{"math/rand", "math/rand/v2, or crypto/rand for what must not be guessed", nil},
+	{"log", "log/slog", nil},
+}
+
+// pure are packages that drift must not import: the same facts always give the
+// same decisions.
+var pure = []string{"context", "os", "io/fs", "net", "net/http", "database/sql", "math/rand", "math/rand/v2", "sync", "runtime", "os/exec", "path/filepath"}
+
+// clocks are calls that drift must not make: it is told the time.
+var clocks = []string{"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.NewTimer", "time.NewTicker", "time.Tick"}
