@@ -45,15 +45,15 @@ func (p *Parser) alb(line []byte, h *Hit) Outcome {
 	}
 	at, timeOK := p.clock.parse(text(albTime))
 	status, statusOK := statusOf(text(albStatus))
-	if !timeOK || !statusOK || !whole(line, i) {
+	if _, ok := extrasOf(line, i); !ok || !timeOK || !statusOK {
 		return NotUnderstood
 	}
 	op := request(text(albRequest))
 	if op == NoOperation {
 		return Other
 	}
-	*h = Hit{Time: at.time(), Peer: albPeer(text(albClient)), Operation: op, Status: status}
-	h.Client = h.Peer
+	peer := albPeer(text(albClient))
+	*h = Hit{Time: at.time(), Peer: peer, Client: peer, Operation: op, Status: status}
 	return Call
 }
 

@@ -25,16 +25,22 @@ func (p *Parser) combined(line []byte, h *Hit) Outcome {
 		return NotUnderstood
 	}
 	status, rest := statusAndSize(line, end+1)
-	if rest < 0 || !whole(line, rest) {
+	if rest < 0 {
+		return NotUnderstood
+	}
+	more, ok := extrasOf(line, rest)
+	if !ok {
 		return NotUnderstood
 	}
 	op := request(line[quote+1 : end])
 	if op == NoOperation {
 		return Other
 	}
-	*h = Hit{Time: at.time(), Peer: peerOf(line[:prefix]), Operation: op, Status: status}
-	h.Client = h.Peer
-	h.extras(line, rest)
+	peer := peerOf(line[:prefix])
+	*h = Hit{
+		Time: at.time(), Peer: peer, Client: peer, Operation: op, Status: status,
+		Forwarded: more.forwarded, Workspace: more.workspace,
+	}
 	return Call
 }
 
@@ -97,6 +103,9 @@ func statusAndSize(line []byte, i int) (status, rest int) {
 // peerOf reads the address at the beginning of a line, or behind a virtual
 // host's name.
 func peerOf(head []byte) netip.Addr {
+	if a, n := leadingIPv4(head); n > 0 && n < len(head) && head[n] == ' ' {
+		return a
+	}
 	first, rest, _ := bytes.Cut(head, []byte(" "))
 	second, _, _ := bytes.Cut(rest, []byte(" "))
 	a, ok := parseAddr(first)

@@ -46,13 +46,14 @@ func Count(ctx context.Context, inputs []string, o CountOptions) (Report, error)
 	return Report{By: c.by, Rows: c.sorted(), Stats: stats}, err
 }
 
-// group is a row's key, small and without pointers so that it hashes fast.
+// group is a row's key: small, without pointers and without gaps, so that it
+// hashes fast.
 type group struct {
 	ip        [16]byte // IPv4 as mapped; zero: none
 	workspace ID
 	minute    int64 // Unix minutes
-	operation Operation
-	status    int16
+	operation int32
+	status    int32
 }
 
 type tally struct{ billed, rejected int64 }
@@ -118,10 +119,10 @@ func (c *counter) groupOf(h *Hit) group {
 		g.workspace = h.Workspace
 	}
 	if c.operation {
-		g.operation = h.Operation
+		g.operation = int32(h.Operation)
 	}
 	if c.status {
-		g.status = int16(h.Status) // #nosec G115 -- at most 999
+		g.status = int32(h.Status) // #nosec G115 -- at most 999
 	}
 	return g
 }
@@ -146,7 +147,7 @@ func (c *counter) sorted() []Row {
 	rows := make([]Row, len(groups))
 	for i, g := range groups {
 		t := c.tally[g]
-		rows[i] = Row{Workspace: g.workspace, Operation: g.operation, Status: int(g.status), Billed: t.billed, Rejected: t.rejected}
+		rows[i] = Row{Workspace: g.workspace, Operation: Operation(g.operation), Status: int(g.status), Billed: t.billed, Rejected: t.rejected}
 		if g.ip != [16]byte{} {
 			rows[i].IP = netip.AddrFrom16(g.ip).Unmap()
 		}

@@ -73,48 +73,41 @@ func skipBlanks(line []byte, i int) int {
 	return i
 }
 
-// whole tells whether everything from i on is well-formed fields.
-func whole(line []byte, i int) bool {
-	for i < len(line) {
-		if i+3 < len(line) && string(line[i:i+4]) == `"-" ` {
-			i += 4
-			continue
-		}
-		f, ok := nextField(line, i)
-		if !ok {
-			return false
-		}
-		i = f.next
-	}
-	return true
+// extras is what the fields behind a line's sizes tell of the caller.
+type extras struct {
+	forwarded []byte
+	workspace ID
 }
 
-// extras takes from the fields behind a combined line's sizes what names the
-// caller: X-Forwarded-For and the workspace.
+// extrasOf reads all fields from i on; false where they are not well-formed to
+// the end.
 //
 // The field of X-Forwarded-For has no name. It is the first quoted one behind
 // referer and user agent that ends in an address: the rightmost element was
 // put there by a proxy, whatever a client has written before it. A workspace
 // is believed only as name=value outside of quotes, where no client's text can
 // imitate it.
-func (h *Hit) extras(line []byte, i int) {
+func extrasOf(line []byte, i int) (x extras, ok bool) {
 	for quoted := 0; i < len(line); {
+		if i+4 < len(line) && string(line[i:i+4]) == `"-" ` {
+			quoted++
+			i = skipBlanks(line, i+4)
+			continue
+		}
 		f, ok := nextField(line, i)
 		if !ok {
-			return
-		}
-		value := line[f.from:f.to]
-		switch {
-		case !f.quoted:
-			h.named(value)
-		case quoted >= 2 && h.Forwarded == nil && endsInAddress(value):
-			h.Forwarded = value
-			quoted++
-		default:
-			quoted++
+			return extras{}, false
 		}
 		i = f.next
+		if !f.quoted {
+			x.named(line[f.from:f.to])
+			continue
+		}
+		if quoted++; quoted > 2 && x.forwarded == nil && endsInAddress(line[f.from:f.to]) {
+			x.forwarded = line[f.from:f.to]
+		}
 	}
+	return x, true
 }
 
 func endsInAddress(list []byte) bool {
@@ -123,12 +116,15 @@ func endsInAddress(list []byte) bool {
 }
 
 // named reads workspace_id=UUID and its variants, with or without a quote.
-func (h *Hit) named(pair []byte) {
+func (x *extras) named(pair []byte) {
+	if len(pair) <= idLen {
+		return
+	}
 	eq := bytes.IndexByte(pair, '=')
 	if eq < 0 || keyOf(pair[:eq], inTop).slot != slotWorkspace {
 		return
 	}
 	if id, ok := parseID(bytes.TrimPrefix(pair[eq+1:], []byte(`"`))); ok {
-		h.Workspace = id
+		x.workspace = id
 	}
 }

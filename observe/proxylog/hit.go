@@ -56,7 +56,7 @@ func parseID(b []byte) (ID, bool) {
 	}
 	n := 0
 	for i := 0; i < idLen; i += 2 {
-		if b[i] == '-' {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
 			i++
 		}
 		hi, lo := hexDigit(b[i]), hexDigit(b[i+1])

@@ -159,25 +159,39 @@ func (k key) means(at place) bool {
 	return false
 }
 
-// memory remembers what the keys of the line before meant: lines of one log
-// have the same keys in the same order.
-type memory [64]struct {
-	name [40]byte
-	size uint8
+// memory remembers the keys of the line before, by their order, and what they
+// meant: lines of one log mostly have the same keys in the same order.
+type memory [64]remembered
+
+// remembered is a key as it stood in a line, with quotes and colon.
+type remembered struct {
+	raw  [48]byte
+	size uint8 // 0: nothing
 	at   place
 	key  key
 }
 
-// lookup is keyOf for the nth key of a line.
-func (m *memory) lookup(n int, name []byte, at place) key {
-	if n >= len(m) || len(name) > len(m[0].name) {
-		return keyOf(name, at)
+// next tells whether the nth key of a line is again the one of the line before,
+// given what the line goes on with; size is how much of that it takes. What was
+// once read as a key needs no second look.
+func (m *memory) next(n int, rest []byte, at place) (k key, size int) {
+	if n >= len(m) {
+		return key{}, 0
 	}
 	e := &m[n]
-	if e.size == uint8(len(name)) && e.at == at && string(e.name[:len(name)]) == string(name) { // #nosec G115 -- at most 40
-		return e.key
+	size = int(e.size)
+	if e.at != at || size > len(rest) || string(rest[:size]) != string(e.raw[:size]) {
+		return key{}, 0
 	}
-	e.size, e.at, e.key = uint8(len(name)), at, keyOf(name, at) // #nosec G115 -- at most 40
-	copy(e.name[:], name)
-	return e.key
+	return e.key, size
+}
+
+// keep remembers raw, which means k, as the nth key.
+func (m *memory) keep(n int, raw []byte, at place, k key) {
+	if n >= len(m) || len(raw) > len(m[n].raw) {
+		return
+	}
+	e := &m[n]
+	e.size, e.at, e.key = uint8(len(raw)), at, k // #nosec G115 -- at most 48
+	copy(e.raw[:], raw)
 }

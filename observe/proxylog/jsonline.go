@@ -102,15 +102,10 @@ func (o *object) members(i int, at place, depth int) int {
 		return i + 1
 	}
 	for {
-		text, escapes, next := keyEnd(b, i)
+		k, next := o.member(i, at)
 		if next == broken {
 			return broken
 		}
-		if escapes {
-			text = o.unescape(text)
-		}
-		k := o.seen.lookup(o.nth, text, at)
-		o.nth++
 		if i = o.value(next, k, depth); i == broken {
 			return broken
 		}
@@ -119,6 +114,29 @@ func (o *object) members(i int, at place, depth int) int {
 			return i
 		}
 	}
+}
+
+// member reads a key: what it means, and where its value begins.
+func (o *object) member(i int, at place) (key, int) {
+	b := o.line
+	i = space(b, i)
+	nth := o.nth
+	o.nth++
+	if k, size := o.seen.next(nth, b[i:], at); size > 0 {
+		return k, space(b, i+size)
+	}
+	text, escapes, next := keyEnd(b, i)
+	if next == broken {
+		return key{}, broken
+	}
+	if escapes {
+		return keyOf(o.unescape(text), at), next
+	}
+	k := keyOf(text, at)
+	if raw := b[i : i+len(text)+len(`"":`)]; raw[len(raw)-1] == ':' {
+		o.seen.keep(nth, raw, at, k)
+	}
+	return k, next
 }
 
 // value reads the value of k at i.

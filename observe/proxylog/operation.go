@@ -78,13 +78,27 @@ func Classify(target []byte) Operation {
 }
 
 func bySuffix(path []byte) Operation {
-	for op := Messages; op <= Responses; op++ {
-		want := operationPaths[op]
-		if len(path) >= len(want) && string(path[len(path)-len(want):]) == want {
-			return op
-		}
+	const shortest = len("/internal/llm/openai/v1/responses")
+	if len(path) < shortest {
+		return NoOperation
 	}
-	return NoOperation
+	var op Operation
+	switch path[len(path)-4] { // the letter in which they differ
+	case 'a':
+		op = Messages
+	case 'c':
+		op = Batches
+	case 'i':
+		op = ChatCompletions
+	case 'n':
+		op = Responses
+	default:
+		return NoOperation
+	}
+	if want := operationPaths[op]; len(path) < len(want) || string(path[len(path)-len(want):]) != want {
+		return NoOperation
+	}
+	return op
 }
 
 // pathOf takes scheme and authority off a target in absolute form.

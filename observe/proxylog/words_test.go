@@ -80,7 +80,8 @@ func TestID(t *testing.T) {
 		t.Errorf("got %v %v, want %s", id, ok, workspaceID)
 	}
 	for _, bad := range []string{"", "-", workspaceID[1:], workspaceID + "0", strings.Replace(workspaceID, "-", "0", 1),
-		strings.Replace(workspaceID, "6b", "6g", 1), "00000000-0000-0000-0000-000000000000"} {
+		strings.Replace(workspaceID, "6b", "6g", 1),
+		strings.Replace(workspaceID, "6b", "6-", 1), workspaceID[:35] + "-", "00000000-0000-0000-0000-000000000000"} {
 		if id, ok := proxylog.ParseID(bad); ok || id.String() != "" {
 			t.Errorf("%q: got %v, want none", bad, id)
 		}
