@@ -1,8 +1,9 @@
 package probe
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"hash/adler32"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -25,8 +26,8 @@ type answer struct {
 // lastLineOf goes without its newline, too: some trim what they pass on.
 var lastLineOf = regexp.MustCompile(`^end ([0-9]+) ([0-9a-f]{8}|none)(\n|$)`)
 
-// verify compares body with what the last line says of it. Without a program
-// that hashes there is no checksum; then the answer must be one that says so.
+// verify compares body with what the last line says of it. Without awk there
+// is no checksum; then the answer must be one that says so.
 func verify(body, last string) error {
 	m := lastLineOf.FindStringSubmatch(last)
 	if m == nil {
@@ -35,11 +36,16 @@ func verify(body, last string) error {
 		}
 		return unreadable("its last line")
 	}
-	if length, err := strconv.Atoi(m[1]); err != nil || length != len(body) {
+	if m[2] == "none" {
+		if !strings.HasSuffix(body, "\nlook tools\n") {
+			return unreadable("it has no checksum")
+		}
+		return nil
+	}
+	if m[1] != strconv.Itoa(len(body)) {
 		return ErrCut
 	}
-	sum := sha256.Sum256([]byte(body))
-	if m[2] == "none" && !strings.Contains(body, "\nlook ") || m[2] != "none" && m[2] != hex.EncodeToString(sum[:4]) {
+	if m[2] != fmt.Sprintf("%08x", adler32.Checksum([]byte(body))) {
 		return unreadable("its checksum is wrong")
 	}
 	return nil

@@ -48,8 +48,17 @@ const (
 	longest = 2400 // characters of an answer before its last line; SSM cuts at 2,500
 )
 
-//go:embed probe.sh
-var template string
+// The script and the three programs that stand in it, between single quotes.
+var (
+	//go:embed probe.sh
+	template string
+	//go:embed list.sh
+	list string
+	//go:embed decoder.awk
+	decoder string
+	//go:embed folder.awk
+	folder string
+)
 
 var (
 	validKey       = regexp.MustCompile(keyPattern)
@@ -102,6 +111,7 @@ func render(names []string, secretsDir string) *Probe {
 	credentials, variables := strings.Join(names, " "), strings.Join(drift.Variables, " ")
 	sum := sha256.Sum256([]byte(credentials + "\n" + variables + "\n" + secretsDir))
 	p := &Probe{names: names, digest: hex.EncodeToString(sum[:4])}
+	p.script = strings.NewReplacer("@LIST@", code(list), "@DECODER@", code(decoder), "@FOLDER@", code(folder)).Replace(template)
 	p.script = strings.NewReplacer(
 		"@VERSION@", strconv.Itoa(version),
 		"@DIGEST@", p.digest,
@@ -109,8 +119,17 @@ func render(names []string, secretsDir string) *Probe {
 		"@VARIABLES@", variables,
 		"@SECRETS_DIR@", secretsDir,
 		"@LONGEST@", strconv.Itoa(longest),
-	).Replace(template)
+	).Replace(p.script)
 	return p
+}
+
+// code is a program without the comment that opens it, whose apostrophes would
+// end the quotes.
+func code(program string) string {
+	for strings.HasPrefix(program, "#") {
+		_, program, _ = strings.Cut(program, "\n")
+	}
+	return program
 }
 
 // Names lists the credentials that the probe knows, sorted.

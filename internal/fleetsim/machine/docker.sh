@@ -1,7 +1,7 @@
 #!/bin/sh
 # A stand-in for docker: MACHINE is the machine's directory, LOOK a prefix for
 # what one look has changed. It knows the commands that a probe needs.
-# shellcheck disable=SC1091,SC2154 # facts sets them
+# shellcheck disable=SC1091,SC2154,SC2086 # facts sets them; shell is split on purpose
 . "$MACHINE/facts"
 
 is() { case $faults in *" $1 "*) ;; *) return 1 ;; esac }
@@ -84,7 +84,9 @@ env | printenv)
         exit 125
     fi
     is ignores-zero && exec cat "$MACHINE/env.lines"
-    exec cat "$MACHINE/env.zero"
+    . "$MACHINE/env.zero"
+    printf %b "$zero"
+    exit
     ;;
 sh)
     is no-shell && no_program sh
@@ -92,8 +94,14 @@ sh)
     inner=$3
     dir=$5
     shift 5
-    # The container's files are below root; nothing else of this computer is looked at.
-    exec sh -c "$inner" sh "$MACHINE/root$dir" "$@"
+    # The container's files are below root; nothing else of this computer is
+    # looked at. Where the container has no shell of its own choice it is this
+    # one: every program started costs.
+    set -- "$MACHINE/root$dir" "$@"
+    [ -z "$shell" ] || exec $shell -c "$inner" sh "$@"
+    exec 2>/dev/null
+    eval "$inner"
+    exit
     ;;
 *) no_program "$1" ;;
 esac

@@ -26,7 +26,7 @@ var faultWords = map[Fault]string{
 // write prepares the files that the stand-ins answer from.
 func (h *Host) write(dir string) error {
 	zero, lines := h.environment()
-	files := map[string][]byte{"facts": h.facts(), "env.zero": zero, "env.lines": lines, "env.json": h.json()}
+	files := map[string][]byte{"facts": h.facts(), "env.zero": octal(zero), "env.lines": lines, "env.json": h.json()}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		// In place: the file is small, and nobody looks while it is written.
 		if err := os.WriteFile(filepath.Join(dir, name), files[name], 0o600); err != nil {
@@ -90,11 +90,25 @@ func (h *Host) facts() []byte {
 	for _, pair := range [][2]string{
 		{"faults", words}, {"state", string(h.status())}, {"container", h.container()}, {"id", hex.EncodeToString(id[:])},
 		{"started", stamp(started)}, {"started_again", stamp(again)}, {"image", h.Image},
-		{"restarts", fmt.Sprint(h.RestartCount)}, {"private", address(h.PrivateIP)}, {"public", address(h.PublicIP)},
+		{"shell", h.Shell}, {"restarts", fmt.Sprint(h.RestartCount)}, {"private", address(h.PrivateIP)}, {"public", address(h.PublicIP)},
 	} {
 		fmt.Fprintf(&out, "%s='%s'\n", pair[0], strings.ReplaceAll(pair[1], "'", `'\''`))
 	}
 	return out.Bytes()
+}
+
+// octal gives bytes as a shell variable for printf %b: printing them so costs
+// no program.
+func octal(raw []byte) []byte {
+	out := []byte("zero='")
+	for _, b := range raw {
+		if b >= '0' && b <= '9' || b >= '=' && b <= 'Z' || b >= '_' && b <= 'z' || b == '/' || b == '.' {
+			out = append(out, b)
+		} else {
+			out = fmt.Appendf(out, `\0%03o`, b)
+		}
+	}
+	return append(out, "'\n"...)
 }
 
 // stamp is docker's form; its zero is Go's.

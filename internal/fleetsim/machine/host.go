@@ -65,7 +65,8 @@ type Host struct {
 	PrivateIP    netip.Addr // zero: none
 	PublicIP     netip.Addr
 
-	Path string // a directory to go first on the PATH, before the stand-ins
+	Shell string // the container's, such as "busybox sh"; "": sh
+	Path  string // a directory to go first on the PATH, before the stand-ins
 }
 
 func (h *Host) clone() Host {
