@@ -129,6 +129,7 @@ func TestEachOfTheseIsRefused(t *testing.T) {
 		"another key in a file of sources":            {"sources_from: \"keys.yaml\"\n", "keys.yaml:2:1: policy: unknown key; a file of sources"},
 		"a name in two files":                         {"sources: [{ name: x, database: y }]\nsources_from: same.yaml\n", "same.yaml:1:11: sources[1].name: \"x\" is the name of sources[0] too (reconciler.yaml:1)"},
 		"broken syntax in a file of sources":          {"sources_from: broken.yaml\n", "broken.yaml:2:1: "},
+		"a secret and, before it, its file":           {"state:\n  database_file: same.yaml\n  database: x\n", "reconciler.yaml:3:13: state.database: both database and database_file are given; the other is in line 2"},
 		"a tag without a value":                       {"observe: { ssm: { targets: { tag: Role } } }\n", `observe.ssm.targets.tag: must be "Name=value"`},
 	} {
 		t.Run(rule, func(t *testing.T) {
