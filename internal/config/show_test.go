@@ -43,7 +43,7 @@ func TestShowTellsEachOriginAndNoSecret(t *testing.T) {
 }
 
 func TestWhatIsRenderedMeansTheSame(t *testing.T) {
-	for name, text := range map[string]string{"the contract": contract, "the least": least, "by tag": strings.Replace(contract, "targets: instance_ids", "targets: {tag: "a=$${RPM}"}", 1)} {
+	for name, text := range map[string]string{"the contract": contract, "the least": least, "by tag": strings.Replace(contract, "targets: instance_ids", `targets: {tag: "a=$${RPM}"}`, 1)} {
 		t.Run(name, func(t *testing.T) {
 			c := mustLoad(t, text, nil)
 			rendered, err := c.Render()
