@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -189,7 +190,11 @@ func FuzzLoad(f *testing.F) {
 		l := &loader{env: func(n string) (string, bool) { v, ok := env[n]; return v, ok }, file: "f.yaml", origins: map[string]Origin{}, failed: map[string]bool{}}
 		c, err := l.load(root)
 		if err != nil {
-			for _, e := range err.(Errors) {
+			var all Errors
+			if !errors.As(err, &all) {
+				t.Fatalf("%T: %v", err, err)
+			}
+			for _, e := range all {
 				if e.File != "f.yaml" || e.Message == "" || e.Line == 0 && root != nil {
 					t.Errorf("an error without its place: %#v", e)
 				}
