@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"math/rand/v2"
 
 	"golang.org/x/sync/errgroup"
 
@@ -9,66 +10,77 @@ import (
 )
 
 const (
-	askers = 4  // read endpoints asked at once, over all tenants
-	sample = 20 // workspaces of a source that are asked though nothing is wrong with them
+	askedAtOnce = 64 // platforms: one that hangs holds up no other
+	askers      = 4  // workspaces of one platform asked about at once
+	sample      = 20 // workspaces of a source that are asked about though nothing is wrong with them
 )
 
-// askPlatforms asks the read endpoint where something was found, and for a
-// sample that moves on with time, within each source's budget; then judges
-// again those that were answered.
+// askPlatforms asks the read endpoints where something was found, and for a
+// sample that moves on with time, within each source's budget; judges again
+// those that were answered; and then says what may be done about all.
 func (p *Pass) askPlatforms(ctx context.Context, result *Result) {
 	var group errgroup.Group
-	group.SetLimit(askers)
+	group.SetLimit(askedAtOnce)
 	begin := 0
 	for i, source := range p.Sources {
 		mine := result.Workspaces[begin : begin+result.Sources[i].Workspaces]
 		begin += len(mine)
-		if source.Platform != nil {
-			for _, j := range p.choose(mine, source.Asks) {
-				group.Go(func() error {
-					answer := source.Platform.ReadMode(ctx, j.Workspace.ID)
-					j.ReadEndpoint = &answer
-					p.judge(j)
-					return nil
-				})
+		group.Go(func() error {
+			if source.Platform != nil {
+				p.ask(ctx, source.Platform, p.choose(mine, source.Asks))
 			}
-		}
+			for j := range mine {
+				p.decide(&mine[j], source.Platform != nil)
+			}
+			return nil
+		})
 	}
 	_ = group.Wait()
-	begin = 0
-	for i, source := range p.Sources {
-		mine := result.Workspaces[begin : begin+result.Sources[i].Workspaces]
-		begin += len(mine)
-		for j := range mine {
-			p.decide(&mine[j], source.Platform != nil)
-		}
+}
+
+func (p *Pass) ask(ctx context.Context, platform Platform, chosen []*Judged) {
+	var group errgroup.Group
+	group.SetLimit(askers)
+	for _, j := range chosen {
+		group.Go(func() error {
+			answer := platform.ReadMode(ctx, j.Workspace.ID)
+			j.ReadEndpoint = &answer
+			p.judge(j)
+			return nil
+		})
 	}
+	_ = group.Wait()
 }
 
 // choose picks the workspaces to ask about: those with findings first, then the
 // sample; all of them where the operator named them.
 func (p *Pass) choose(workspaces []Judged, budget int) []*Judged {
-	var chosen []*Judged
-	take := func(j *Judged) {
-		if len(chosen) < budget {
-			chosen = append(chosen, j)
-		}
-	}
-	var quiet []*Judged
+	var found, quiet []*Judged
 	for i := range workspaces {
 		switch j := &workspaces[i]; {
 		case j.Verdict == drift.Skipped:
 		case len(j.Findings) > 0 || p.Only != nil:
-			take(j)
+			found = append(found, j)
 		default:
 			quiet = append(quiet, j)
 		}
 	}
-	n := min(sample, len(quiet))
-	for i := range n {
-		// Consecutive minutes ask consecutive stretches, so that all have their turn.
-		at := (int(p.Now().Unix()/60)*n + i) % len(quiet)
-		take(quiet[at])
+	// A stretch from anywhere: passes come at a steady interval, and a step of
+	// their own would meet the same workspaces for ever in a fleet of the wrong
+	// size. The second of the pass decides, so that a pass can be repeated.
+	draw := rand.New(rand.NewPCG(uint64(p.now().Unix()), 0)) // #nosec G404 G115 -- a sample, not a secret
+	chosen := stretch(found, budget, draw)
+	return append(chosen, stretch(quiet, min(sample, budget-len(chosen)), draw)...)
+}
+
+// stretch takes n of a list, in a row and around its end; all where n is more.
+func stretch(list []*Judged, n int, draw *rand.Rand) []*Judged {
+	if n >= len(list) {
+		return list
 	}
-	return chosen
+	taken := make([]*Judged, 0, max(0, n))
+	for begin := draw.IntN(len(list)); len(taken) < n; begin++ {
+		taken = append(taken, list[begin%len(list)])
+	}
+	return taken
 }

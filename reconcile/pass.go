@@ -22,7 +22,8 @@ type Selection struct {
 	Credentials []string  // names to fingerprint
 }
 
-// Reader reads one source's workspaces, streamed. A workspace given to yield
+// Reader reads one source's workspaces, streamed, within bounds of time of its
+// own. A workspace given to yield
 // is the callee's to keep.
 type Reader interface {
 	Workspaces(ctx context.Context, sel Selection, yield func(*drift.Workspace) error) error
@@ -46,10 +47,19 @@ type Observer interface {
 	Observe(ctx context.Context, key drift.Key, targets []Target) []drift.Observation
 }
 
+// Neighbours is what an Observer may be besides: it tells the addresses of
+// instances without looking into them (the inventory's, no command is run). It
+// gives one observation for every target, in their order, of which Addresses
+// alone counts. A pass over some workspaces asks it, lest calls be taken for
+// theirs that another workspace of the same address made.
+type Neighbours interface {
+	Neighbours(ctx context.Context, targets []Target) []drift.Observation
+}
+
 // Life is what a workspace's calls can be told by: the addresses its instance
 // has, and since when.
 type Life struct {
-	Source, ID string
+	Source, ID string // ID "": somebody unknown, who may hold the addresses
 	Addresses  []netip.Addr
 	Since      time.Time // start of the container; zero: not known, so that its addresses make calls doubtful and accuse no one
 }
@@ -69,7 +79,7 @@ type AddressCount struct {
 // Calls is what the proxy logs say.
 type Calls struct {
 	ByLife       []drift.Traffic // one for every life, in their order
-	Unattributed Unattributed
+	Unattributed Unattributed    // means nothing where Result.Partial
 	Lines        int64
 	Skipped      int64 // lines not understood
 	Err          error // a log could not be read whole: what was not read accuses and acquits no one
@@ -108,14 +118,16 @@ type SourceResult struct {
 	Name       string
 	Workspaces int
 	Err        error
-	Took       time.Duration
+	Took       time.Duration // of the reading
 }
 
 // Result is what a pass found.
 type Result struct {
 	At         time.Time
+	Took       time.Duration
+	Partial    bool     // not every workspace was walked: what none of these did is not nobody's
 	Workspaces []Judged // by source, in the order of the database
 	Sources    []SourceResult
 	Traffic    *Calls          // nil: no log is configured
-	Fleet      []drift.Finding // of no single workspace
+	Fleet      []drift.Finding // of no single workspace; none where Partial
 }

@@ -20,19 +20,21 @@ type Pass struct {
 	Policy   *drift.Policy
 	Enforce  bool
 
-	Credentials []string            // names that a container may hold
-	Only        map[string][]string // ids by source; nil: all of every source
-	Progress    func(stage string, done, total int)
-	Now         func() time.Time
+	Credentials []string                            // names that a container may hold
+	Only        map[string][]string                 // ids by source; nil: all of every source
+	Others      []Source                            // not walked, but known to have workspaces: any of them may hold an address that ours hold
+	Progress    func(stage string, done, total int) // called from several goroutines; nil: nobody looks. A total of 0 is not known
+	Now         func() time.Time                    // nil: the clock
 }
 
 // readers bounds how many sources are read at once.
-const readers = 8
+const readers = 16
 
 // Run walks once. Sources that could not be read are in the result with their
 // error and hold up no other; an error is returned only where ctx ended.
 func (p *Pass) Run(ctx context.Context, key drift.Key) (*Result, error) {
-	result := &Result{At: p.Now()}
+	begun := time.Now()
+	result := &Result{At: p.now(), Partial: p.partial()}
 	p.read(ctx, key, result)
 	p.observe(ctx, key, result.Workspaces)
 	result.Traffic = p.traffic(ctx, result.Workspaces)
@@ -40,7 +42,10 @@ func (p *Pass) Run(ctx context.Context, key drift.Key) (*Result, error) {
 		p.judge(&result.Workspaces[i])
 	}
 	p.askPlatforms(ctx, result)
-	result.Fleet = fleetFindings(result.Traffic)
+	if !result.Partial {
+		result.Fleet = fleetFindings(result.Traffic)
+	}
+	result.Took = time.Since(begun)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("pass: %w", context.Cause(ctx))
 	}
@@ -49,12 +54,22 @@ func (p *Pass) Run(ctx context.Context, key drift.Key) (*Result, error) {
 
 // Desired reads and resolves alone: no container, log or platform is asked.
 func (p *Pass) Desired(ctx context.Context) (*Result, error) {
-	result := &Result{At: p.Now()}
+	result := &Result{At: p.now(), Partial: p.partial()}
 	p.read(ctx, "", result)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("pass: %w", context.Cause(ctx))
 	}
 	return result, nil
+}
+
+// partial tells whether there are workspaces that the pass does not walk.
+func (p *Pass) partial() bool { return p.Only != nil || len(p.Others) > 0 }
+
+func (p *Pass) now() time.Time {
+	if p.Now == nil {
+		return time.Now()
+	}
+	return p.Now()
 }
 
 func (p *Pass) read(ctx context.Context, key drift.Key, result *Result) {
@@ -103,66 +118,6 @@ func (p *Pass) progress(stage string, done, total int) {
 	}
 }
 
-// observe looks at every workspace that has something to look at, and gives
-// the others the reason why nobody looked.
-func (p *Pass) observe(ctx context.Context, key drift.Key, workspaces []Judged) {
-	if p.Observer == nil {
-		return
-	}
-	var targets []Target
-	var asked []int
-	for i := range workspaces {
-		w, o := workspaces[i].Workspace, &workspaces[i].Observation
-		*o = unasked(w)
-		if o.State == drift.NotAsked && w.Scope() == drift.InScope {
-			targets = append(targets, Target{w.Source, w.InstanceID})
-			asked = append(asked, i)
-		}
-		o.At = p.Now()
-	}
-	p.progress("observe", 0, len(targets))
-	for j, o := range p.Observer.Observe(ctx, key, targets) {
-		workspaces[asked[j]].Observation = o
-		if o.State == drift.Unreachable && !o.LastPing.IsZero() {
-			workspaces[asked[j]].Unseen = p.Now().Sub(o.LastPing)
-		}
-	}
-}
-
-func unasked(w *drift.Workspace) drift.Observation {
-	switch {
-	case w.Scope() != drift.InScope:
-		return drift.Observation{Reason: string(w.Scope())}
-	case !w.OnAWS():
-		return drift.Observation{State: drift.Unsupported, Reason: "compute provider " + w.ComputeProvider}
-	case w.InstanceID == "":
-		return drift.Observation{State: drift.NotRunning, Reason: "no instance"}
-	}
-	return drift.Observation{}
-}
-
-func (p *Pass) traffic(ctx context.Context, workspaces []Judged) *Calls {
-	if p.Witness == nil {
-		return nil
-	}
-	var lives []Life
-	var owners []int
-	for i := range workspaces {
-		w, o := workspaces[i].Workspace, &workspaces[i].Observation
-		if w.Scope() != drift.InScope {
-			continue
-		}
-		lives = append(lives, Life{w.Source, w.ID, o.Addresses, o.StartedAt})
-		owners = append(owners, i)
-	}
-	p.progress("read the proxy log", 0, 0)
-	calls := p.Witness.Traffic(ctx, lives)
-	for j := range calls.ByLife {
-		workspaces[owners[j]].Traffic = &calls.ByLife[j]
-	}
-	return &calls
-}
-
 func (p *Pass) judge(j *Judged) {
 	j.Findings = drift.Compare(p.Policy, &j.Facts)
 	j.Verdict, j.Reason = drift.Conclude(p.Policy, &j.Facts, j.Findings)
@@ -173,34 +128,4 @@ func (p *Pass) judge(j *Judged) {
 func (p *Pass) decide(j *Judged, hasPlatform bool) {
 	j.Judgement = drift.Judge(&drift.Case{Facts: &j.Facts, Policy: p.Policy, Verdict: j.Verdict,
 		Findings: j.Findings, Platform: hasPlatform, Enforce: p.Enforce})
-}
-
-// Calls that nobody could have made are reported once they are more than a few
-// and more than a share of all billed ones: a health check is not an alarm.
-const (
-	unattributedFew   = 10
-	unattributedShare = 100 // one in
-)
-
-func fleetFindings(calls *Calls) []drift.Finding {
-	if calls == nil {
-		return nil
-	}
-	u, all := calls.Unattributed.Billed, calls.Unattributed.Billed
-	for i := range calls.ByLife {
-		all += calls.ByLife[i].Billed
-	}
-	if u <= unattributedFew || u*unattributedShare <= all {
-		return nil
-	}
-	return []drift.Finding{{Kind: drift.UnattributedTraffic, Severity: drift.Medium, Evidence: addressLines(calls.Unattributed.Addresses),
-		Summary: fmt.Sprintf("%d billed calls came from addresses that no workspace held", u)}}
-}
-
-func addressLines(counts []AddressCount) []string {
-	lines := []string{}
-	for _, c := range counts {
-		lines = append(lines, fmt.Sprintf("%s: %d billed, %d rejected", c.Addr, c.Billed, c.Rejected))
-	}
-	return lines
 }
