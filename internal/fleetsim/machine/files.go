@@ -20,7 +20,7 @@ var faultWords = map[Fault]string{
 	NoEnv: "no-env", NoPrintenv: "no-printenv", NoZero: "no-zero", IgnoresZero: "ignores-zero", NoShell: "no-shell",
 	NoInspectEnv: "no-inspect-env", HungExec: "hung-exec", HungSecrets: "hung-secrets", RestartsInLook: "restarts",
 	RemovedInLook: "removed", StopsInLook: "stops", CutEnv: "cut-env", NoIMDS: "no-imds", StrangeIMDS: "strange-imds",
-	WarningsOnInput: "warnings",
+	Warnings: "warnings",
 }
 
 // write prepares the files that the stand-ins answer from.

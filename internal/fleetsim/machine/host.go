@@ -28,25 +28,25 @@ type Fault uint
 
 // The faults; they may be joined.
 const (
-	NoEnv           Fault = 1 << iota // no program env in the container
-	NoPrintenv                        // no program printenv
-	NoZero                            // env and printenv refuse -0
-	IgnoresZero                       // env and printenv take -0 and write lines
-	NoShell                           // no sh: secrets.d cannot be listed from within
-	NoInspectEnv                      // docker inspect fails for the environment
-	HungExec                          // docker exec hangs, docker inspect does not
-	HungSecrets                       // only the look into secrets.d hangs
-	RestartsInLook                    // the container restarts when its environment has been read
-	RemovedInLook                     // it is gone by then
-	StopsInLook                       // docker exec fails: it stopped after the first inspect
-	CutEnv                            // env's output ends in the middle, with exit status 0
-	SecretsNoDir                      // secrets.d is no directory
-	SecretsPipe                       // a file of secrets.d, OPENAI_API_KEY, is a pipe
-	NoIMDS                            // no metadata service
-	StrangeIMDS                       // the metadata service answers what is no address
-	NoTimeout                         // the instance has no program timeout
-	NoHasher                          // nor one that hashes
-	WarningsOnInput                   // docker writes warnings to stderr, always
+	NoEnv          Fault = 1 << iota // no program env in the container
+	NoPrintenv                       // no program printenv
+	NoZero                           // env and printenv refuse -0
+	IgnoresZero                      // env and printenv take -0 and write lines
+	NoShell                          // no sh: secrets.d cannot be listed from within
+	NoInspectEnv                     // docker inspect fails for the environment
+	HungExec                         // docker exec hangs, docker inspect does not
+	HungSecrets                      // only the look into secrets.d hangs
+	RestartsInLook                   // the container restarts when its environment has been read
+	RemovedInLook                    // it is gone by then
+	StopsInLook                      // docker exec fails: it stopped after the first inspect
+	CutEnv                           // env's output ends in the middle, with exit status 0
+	SecretsNoDir                     // secrets.d is no directory
+	SecretsPipe                      // a file of secrets.d, OPENAI_API_KEY, is a pipe
+	NoIMDS                           // no metadata service
+	StrangeIMDS                      // the metadata service answers what is no address
+	NoTimeout                        // the instance has no program timeout
+	NoHasher                         // nor one that hashes
+	Warnings                         // docker writes warnings to stderr, always
 )
 
 // Host is what a machine is. The zero value of what is not given is the

@@ -16,7 +16,7 @@ var curl []byte
 
 // programs are all that a machine has, besides docker and curl. Where one is
 // missing on this computer the machine goes without.
-var programs = []string{"sh", "cat", "od", "awk", "tr", "sha256sum", "shasum", "openssl", "timeout", "sleep", "rm", "ls", "env", "date"}
+var programs = []string{"sh", "cat", "od", "awk", "tr", "sha256sum", "shasum", "openssl", "timeout", "sleep", "dash", "bash", "busybox"}
 
 // kit is one kind of machine's programs.
 type kit struct {
