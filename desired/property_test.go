@@ -49,7 +49,7 @@ var anyRegistry = rapid.Custom(func(t *rapid.T) string {
 	b.WriteString("schema_version: 1\nproviders:\n")
 	for _, name := range names {
 		env := rapid.SliceOfNDistinct(anyName, 1, 3, rapid.ID).Draw(t, "auth_env")
-		prefix := rapid.SampledFrom([]string{"^a", "^ab", "^(a|b)$", "(?i)^b", "^b", "x"}).Draw(t, "prefix")
+		prefix := rapid.SampledFrom([]string{"^a", "^ab", "^(a|b)$", "(?i)^b", "^b", "x", ".*"}).Draw(t, "prefix")
 		fmt.Fprintf(&b, "  - {name: %s, protocol: openai, auth_mode: x, auth_env: [%s], model_prefix_match: %q}\n", name, strings.Join(env, ", "), prefix)
 	}
 	b.WriteString("runtimes:\n")

@@ -21,7 +21,9 @@ providers:
   - {name: twin, protocol: anthropic, auth_mode: x, auth_env: [TWIN, SHARED], model_prefix_match: "(?i)^claude-x"}
   - {name: platform, protocol: anthropic, auth_mode: x, auth_env: [MOLECULE_LLM_USAGE_TOKEN], model_prefix_match: "^platform/"}
   - {name: elsewhere, protocol: openai, auth_mode: x, auth_env: [ELSE], model_prefix_match: "^else"}
+  - {name: greedy, protocol: openai, auth_mode: x, auth_env: [GREEDY], model_prefix_match: ".*"}
 runtimes:
+  hungry: {providers: [{name: greedy}]}
   claude-code:
     providers:
       - {name: oauth, models: [opus]}
@@ -45,6 +47,9 @@ func TestDerive(t *testing.T) {
 		{"an exact id beats the prefixes that it has", "claude-code", "claude-one", "TWIN", "api"},
 		{"no model", "claude-code", "", "OAUTH", ""},
 		{"a blank model", "claude-code", " \t", "OAUTH", ""},
+		{"a prefix that takes everything", "hungry", "x", "", "greedy"},
+		{"a prefix that takes everything does not take nothing", "hungry", "", "GREEDY", ""},
+		{"nor blanks", "hungry", " ", "GREEDY", ""},
 		{"an unknown runtime", "hermes", "opus", "", ""},
 		{"an empty runtime is unknown", "", "opus", "", ""},
 		{"providers of other runtimes do not count", "claude-code", "else-1", "ELSE", ""},
