@@ -66,3 +66,13 @@ func FuzzOpenSealed(f *testing.F) {
 		}
 	})
 }
+
+func TestNothingIsLeftOfAFingerprintedCredential(t *testing.T) {
+	fingerprint, left := desired.Look("s3cret")
+	if want := drift.Key("k").Fingerprint([]byte("s3cret")); fingerprint != want {
+		t.Errorf("fingerprint %s, want %s", fingerprint, want)
+	}
+	if !bytes.Equal(left, make([]byte, len("s3cret"))) {
+		t.Errorf("left in memory: %q", left)
+	}
+}
