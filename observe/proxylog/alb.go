@@ -67,7 +67,7 @@ func isALBType(b []byte) bool {
 
 // albPeer reads client:port, where an IPv6 address may have no brackets.
 func albPeer(b []byte) netip.Addr {
-	if colon := bytes.LastIndexByte(b, ':'); colon >= 0 && len(b) > 0 && b[0] != '[' {
+	if colon := bytes.LastIndexByte(b, ':'); colon >= 0 {
 		if a, ok := parseAddr(b[:colon]); ok && isPort(b[colon:]) {
 			return a
 		}

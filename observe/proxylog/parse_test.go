@@ -116,6 +116,7 @@ func TestJSONTells(t *testing.T) {
 		{"the top counts more than inside", `,"request":{"path":"/x","method":"GET"}`, base},
 		{"names of unknown objects mean nothing", `,"ctx":{"path":"/x","method":"GET","status":500}`, base},
 		{"objects and arrays of objects are no values", `,"status":{"a":1},"method":[{"x":["GET"]}],"path":true`, base},
+		{"what stands in an array's objects is no value", `,"headers":{"X-Forwarded-For":[{"a":"192.0.2.7"}]}`, base},
 		{"the last double counts", `,"status":500,"status":499`, with(func(s *seen) { s.Status = 499 })},
 		{"nothing is not a value", `,"method":"","path":"-","status":null`, base},
 		{"the better name counts, wherever it is", `,"request_uri":"/internal/llm/openai/v1/responses"`, with(func(s *seen) { s.Operation = "responses" })},

@@ -18,11 +18,10 @@ func (m moment) time() time.Time { return time.Unix(m.sec, m.nsec).UTC() }
 // clock reads times. It remembers the last second that it has worked out,
 // since most lines of a log are of the same second as the one before.
 type clock struct {
-	clf     [clfLen]byte // "28/May/2026:18:31:54 +0000"
-	clfAt   int64
-	iso     [isoLen]byte // "2026-05-28T18:31:54"
-	isoAt   int64        // as if it were UTC
-	isoSeen bool
+	clf   [clfLen]byte // "28/May/2026:18:31:54 +0000"
+	clfAt int64
+	iso   [isoLen]byte // "2026-05-28T18:31:54"; what rfc3339 hands over is never all NULs
+	isoAt int64        // as if it were UTC
 }
 
 const (
@@ -76,7 +75,7 @@ func (c *clock) rfc3339(b []byte) (moment, bool) {
 }
 
 func (c *clock) isoSecond(b []byte) (int64, bool) {
-	if c.isoSeen && string(b) == string(c.iso[:]) {
+	if string(b) == string(c.iso[:]) {
 		return c.isoAt, true
 	}
 	sep := b[10] == 'T' || b[10] == 't' || b[10] == ' '
@@ -88,7 +87,7 @@ func (c *clock) isoSecond(b []byte) (int64, bool) {
 		return 0, false
 	}
 	copy(c.iso[:], b)
-	c.isoAt, c.isoSeen = sec, true
+	c.isoAt = sec
 	return sec, true
 }
 
