@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 )
 
 //go:embed docker.sh
@@ -99,9 +100,17 @@ func (k kit) fill(dir string) error {
 		if k.leaves(name) {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o755); err != nil { // #nosec G306 -- a program
+		if err := writeProgram(filepath.Join(dir, name), text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeProgram keeps others from forking meanwhile: their child would hold the
+// file open for writing, and who runs it then is told "text file busy".
+func writeProgram(path string, text []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, 0o755) // #nosec G306 -- a program
 }
