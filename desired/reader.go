@@ -43,7 +43,7 @@ type Reader struct {
 	pooled atomic.Bool
 }
 
-// readOnlyParameter makes a whole session read-only. It goes as a start-up
+// readOnlyParameter makes a whole connection read-only. It goes as a start-up
 // parameter and never as SET: behind a pooler that shares connections, SET
 // would stay on the server's connection and make the tenant's own writes fail.
 const readOnlyParameter = "default_transaction_read_only"

@@ -9,7 +9,7 @@
 --
 -- The role may log in and read the columns named below, nothing else. It sees
 -- secrets as they are stored: encrypted ones stay so without the platform's
--- key. Its sessions are read-only and give up on slow statements even if
+-- key. Its connections are read-only and give up on slow statements even if
 -- somebody else uses it. Nothing here changes the platform's own rows or roles.
 \set ON_ERROR_STOP on
 \if :{?role}
