@@ -54,6 +54,7 @@ func TestCompare(t *testing.T) {
 			f.Observation.Variables[drift.VarMoleculeModel] = drift.Variable{Value: "opus"}
 		})},
 		{name: "calls in flight within the grace", facts: with(byok(), func(f *drift.Facts) { f.Traffic.Billed = 3 })},
+		{name: "calls of who knows which life", facts: with(byok(), func(f *drift.Facts) { f.Traffic = &drift.Traffic{Billed: 3, PastGrace: 3} })},
 		{name: "other vendors' keys stay in a managed container", facts: with(managed(), holds(credential("GROQ_API_KEY", "env", "x")))},
 		{name: "a stripped URL is a route, no credential", facts: with(managed(), holds(credential("HERMES_CUSTOM_BASE_URL", "env", "x")))},
 		{name: "the usage token under a strip-list name", facts: with(managed(), holds(credential("OPENAI_API_KEY", "env", "usage-token")))},

@@ -39,7 +39,7 @@ func anything(t *rapid.T) *drift.Facts {
 			AuthEnv: []string{"CLAUDE_CODE_OAUTH_TOKEN"}, Supply: oneOf(t, "supply", supplies)},
 		Observation: drift.Observation{State: oneOf(t, "state", states), Reason: "a reason", StartedAt: started,
 			Variables: map[string]drift.Variable{}, EnvUnsafe: rapid.Bool().Draw(t, "unsafe")},
-		Traffic: &drift.Traffic{Billed: 2, PastGrace: rapid.IntRange(0, 2).Draw(t, "hits")},
+		Traffic: &drift.Traffic{Since: started, Billed: 2, PastGrace: rapid.IntRange(0, 2).Draw(t, "hits")},
 		Unseen:  time.Duration(rapid.IntRange(0, 60).Draw(t, "unseen")) * time.Minute,
 	}
 	for _, name := range drift.Variables {

@@ -165,8 +165,8 @@ func modelMismatch(c *comparison) *Finding {
 
 func proxyTraffic(c *comparison) *Finding {
 	t := c.Traffic
-	if t == nil || t.PastGrace == 0 || !c.platformMustNotPay() {
-		return nil
+	if t == nil || t.PastGrace == 0 || t.Since.IsZero() || !c.platformMustNotPay() {
+		return nil // without the start of this life a call may be the last one's
 	}
 	return finding([]string{fmt.Sprintf("%d billed since %s, last %s", t.Billed, stamp(t.Since), stamp(t.Last))},
 		"%d billed %s went through the platform's proxy, though the mode should be %s", t.PastGrace, plural(t.PastGrace, "call"), c.Desired.Mode)

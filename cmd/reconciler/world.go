@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/molecule-ai/billing-reconciler/desired"
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/internal/config"
+	"github.com/molecule-ai/billing-reconciler/metrics"
+	"github.com/molecule-ai/billing-reconciler/platform"
+	"github.com/molecule-ai/billing-reconciler/reconcile"
+)
+
+// need says how much of the world a command opens.
+type need int
+
+const (
+	forDesired need = iota // tenants' databases and registry
+	forCheck               // and AWS, logs, platforms
+)
+
+// world is everything that is configured, opened and joined: the packages know
+// nothing of each other, this does.
+type world struct {
+	app         *app
+	cfg         *config.Config
+	policy      *drift.Policy
+	resolver    *desired.Resolver
+	credentials []string
+	readers     map[string]*desired.Reader
+	sources     []reconcile.Source
+	observer    reconcile.Observer
+	witness     reconcile.Witness
+	metrics     *metrics.Metrics
+	closers     []func()
+}
+
+// open reads the configuration and opens what it names. Nothing is connected
+// to yet, so that what is unreachable is found where it is read, and alone.
+func (a *app) open(ctx context.Context, n need) (*world, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	if n == forCheck {
+		if err := cfg.Validate(config.NeedAWS); err != nil {
+			return nil, err
+		}
+	}
+	registry, err := desired.LoadRegistry(string(cfg.Registry))
+	if err != nil {
+		return nil, err
+	}
+	w := &world{app: a, cfg: cfg, policy: cfg.Decisions(), readers: map[string]*desired.Reader{}, metrics: metrics.New(version)}
+	w.resolver = desired.NewResolver(registry, desired.Policy{Deployment: string(cfg.Policy.Deployment), GlobalSecrets: w.policy.GlobalSecrets})
+	w.credentials = desired.CredentialNames(registry, w.policy.StripList)
+	if err := w.openSources(ctx, n); err != nil {
+		w.close()
+		return nil, err
+	}
+	if n == forCheck {
+		if err := w.openWitnesses(ctx); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// load reads the configuration file that the flags or the environment name.
+func (a *app) load() (*config.Config, error) {
+	path := a.configPath
+	if path == "" {
+		path, _ = a.env("RECONCILER_CONFIG")
+	}
+	if path == "" {
+		path = "reconciler.yaml"
+	}
+	return config.Load(path, a.env)
+}
+
+func (w *world) openSources(ctx context.Context, n need) error {
+	var names []string
+	for i := range w.cfg.Sources {
+		s := &w.cfg.Sources[i]
+		names = append(names, s.Name)
+		if w.app.source != "" && s.Name != w.app.source {
+			continue
+		}
+		reader, err := desired.Open(ctx, desired.Source{Name: s.Name, Database: s.Database, EncryptionKey: s.EncryptionKey})
+		if err != nil {
+			return err
+		}
+		w.closers = append(w.closers, reader.Close)
+		w.readers[s.Name] = reader
+		source := reconcile.Source{Name: s.Name, Reader: tenant{reader}}
+		if n == forCheck && s.Platform != nil {
+			client, err := platform.New(platform.Options{Source: s.Name, URL: s.Platform.URL.Reveal(), AdminToken: s.Platform.AdminToken,
+				OrgID: s.Platform.OrgID, RequestsPerMinute: s.Platform.RequestsPerMinute})
+			if err != nil {
+				return err
+			}
+			w.closers = append(w.closers, client.Close)
+			source.Platform, source.Asks = client, s.Platform.RequestsPerMinute
+		}
+		w.sources = append(w.sources, source)
+	}
+	if w.app.source != "" && len(w.sources) == 0 {
+		return fmt.Errorf("--source %q: not configured; there are: %s", w.app.source, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+func (w *world) close() {
+	for _, c := range slices.Backward(w.closers) {
+		c()
+	}
+}
+
+// tenant makes a reader of desired's what the pass asks for.
+type tenant struct{ reader *desired.Reader }
+
+func (t tenant) Workspaces(ctx context.Context, sel reconcile.Selection, yield func(*drift.Workspace) error) error {
+	return t.reader.Workspaces(ctx, desired.Query{IDs: sel.IDs, Fingerprint: sel.Key, Credentials: sel.Credentials}, yield)
+}
+
+// newPass prepares a walk over the workspaces that terms name, or all.
+func (w *world) newPass(ctx context.Context, terms []string) (*reconcile.Pass, error) {
+	only, err := w.find(ctx, terms)
+	if err != nil {
+		return nil, err
+	}
+	return &reconcile.Pass{Sources: w.sources, Resolver: w.resolver, Observer: w.observer, Witness: w.witness, Policy: w.policy,
+		Enforce: w.cfg.Remediate.Mode == config.RemediateEnforce, Credentials: w.credentials, Only: only,
+		Progress: w.app.term.progress, Now: time.Now}, nil
+}
+
+// pass walks once, under a fresh fingerprint key that nobody keeps.
+func (w *world) pass(ctx context.Context, terms []string) (*reconcile.Result, error) {
+	p, err := w.newPass(ctx, terms)
+	if err != nil {
+		return nil, err
+	}
+	var key [16]byte
+	_, _ = rand.Read(key[:]) // never fails: crypto/rand ends the program instead
+	return p.Run(ctx, drift.Key(hex.EncodeToString(key[:])))
+}
+
+func (w *world) desiredPass(ctx context.Context, terms []string) (*reconcile.Result, error) {
+	p, err := w.newPass(ctx, terms)
+	if err != nil {
+		return nil, err
+	}
+	return p.Desired(ctx)
+}
+
+// find turns what a person typed into ids: the start of an id or a whole name.
+// No terms give nil, which is everything.
+func (w *world) find(ctx context.Context, terms []string) (map[string][]string, error) {
+	if len(terms) == 0 {
+		return nil, nil
+	}
+	only := map[string][]string{}
+	for _, term := range terms {
+		source, id, err := w.findOne(ctx, term)
+		if err != nil {
+			return nil, err
+		}
+		only[source] = append(only[source], id)
+	}
+	return only, nil
+}
+
+func (w *world) findOne(ctx context.Context, term string) (source, id string, err error) {
+	var found []string
+	var unread []error
+	for _, s := range w.sources {
+		matches, err := w.readers[s.Name].Find(ctx, term)
+		if err != nil {
+			unread = append(unread, err)
+		}
+		for _, m := range matches {
+			source, id = s.Name, m.ID
+			found = append(found, fmt.Sprintf("%s  %s  %s", m.ID, s.Name, m.Name))
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return source, id, nil
+	case len(found) > 1:
+		return "", "", fmt.Errorf("%q may be any of %d workspaces; give more of the id, or --source:\n  %s", term, len(found), strings.Join(found, "\n  "))
+	case len(unread) > 0:
+		return "", "", fmt.Errorf("%q: not found, and not everywhere could be searched: %w", term, errors.Join(unread...))
+	}
+	return "", "", fmt.Errorf("%q: no workspace has this name, or an id that begins so", term)
+}
+
+// completeIDs offers ids and names to the shell.
+func (a *app) completeIDs(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if err := a.setUp(); err != nil || toComplete == "" {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	w, err := a.open(cmd.Context(), forDesired)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer w.close()
+	var offers []string
+	for _, s := range w.sources {
+		matches, err := w.readers[s.Name].Find(cmd.Context(), toComplete)
+		if err != nil {
+			continue
+		}
+		for _, m := range matches {
+			offers = append(offers, m.ID+"\t"+printable(m.Name)+", "+s.Name)
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,258 @@
+package fleetsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/molecule-ai/billing-reconciler/deploy"
+	"github.com/molecule-ai/billing-reconciler/desired"
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/internal/fleetsim/machine"
+	"github.com/molecule-ai/billing-reconciler/internal/fleetsim/ssmsim"
+	"github.com/molecule-ai/billing-reconciler/internal/localpg"
+)
+
+// MaxWorkspaces is how many a simulated fleet may have: their addresses are
+// made of two bytes.
+const MaxWorkspaces = 60_000
+
+// Options say what Start simulates.
+type Options struct {
+	Workspaces int              // default 200
+	Tenants    int              // default 4, or fewer for a small fleet
+	Registry   string           // path; "" the project's example
+	Globals    drift.Owner      // whose global_secrets are; default the tenant's
+	Faults     bool             // the incident, and a fault in one of about ten others
+	Each       bool             // the incident, and every sample on a workspace of its own
+	EveryOffer bool             // every choice that the registry gives a customer, overrides among them
+	Seed       uint64           // of all that is random
+	Server     *localpg.Server  // a PostgreSQL to use; nil starts a private one
+	SSM        ssmsim.Options   // how nasty AWS is; Runner is set
+	Adjust     func(*Sim) error // last changes before anything runs
+}
+
+// Sim is a simulated fleet that runs.
+type Sim struct {
+	Dir        string
+	ConfigPath string
+	LogPath    string
+	Members    []*Member
+	Tenants    []*Tenant
+	SSM        *ssmsim.Sim
+	Log        *AccessLog
+	Resolver   *desired.Resolver
+	Policy     *drift.Policy
+
+	proxy    Proxy
+	servers  []*server
+	pg       *localpg.Server
+	ownPG    bool
+	mu       sync.Mutex
+	machines map[string]*machine.Machine // by instance
+}
+
+// Where the simulated platform's proxy is; nobody calls it, its log is written.
+const proxyBase = "https://api.moleculesai.app/api/v1/internal/llm"
+
+const adminToken = drift.Secret("demo-admin-token")
+
+// Start makes the fleet and everything around it. Close ends it.
+func Start(ctx context.Context, opts Options) (sim *Sim, err error) {
+	opts = opts.withDefaults()
+	sim = &Sim{proxy: Proxy{proxyBase}, machines: map[string]*machine.Machine{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sim.Close())
+		}
+	}()
+	if sim.Dir, err = os.MkdirTemp("", "reconciler-demo-"); err != nil {
+		return sim, fmt.Errorf("start the fleet: %w", err)
+	}
+	if opts.Registry == "" {
+		opts.Registry = filepath.Join(sim.Dir, "providers.yaml")
+		if err := os.WriteFile(opts.Registry, deploy.ExampleRegistry, 0o600); err != nil {
+			return sim, fmt.Errorf("write the registry: %w", err)
+		}
+	}
+	if err := sim.derive(opts); err != nil {
+		return sim, err
+	}
+	if err := sim.startPostgres(ctx, opts); err != nil {
+		return sim, err
+	}
+	if err := sim.people(ctx, opts); err != nil {
+		return sim, err
+	}
+	sim.LogPath = filepath.Join(sim.Dir, "proxy-access.log")
+	if sim.Log, err = OpenAccessLog(sim.LogPath, opts.Seed); err != nil {
+		return sim, err
+	}
+	if err := sim.serve(ctx, opts); err != nil {
+		return sim, err
+	}
+	if err := sim.history(); err != nil {
+		return sim, err
+	}
+	return sim, sim.writeConfig(opts.Registry)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Workspaces == 0 {
+		o.Workspaces = 200
+	}
+	if o.Tenants == 0 {
+		o.Tenants = min(4, o.Workspaces)
+	}
+	if o.Globals == "" {
+		o.Globals = drift.OwnerCustomer
+	}
+	if o.Seed == 0 {
+		o.Seed = 20260528
+	}
+	return o
+}
+
+func (s *Sim) derive(opts Options) error {
+	registry, err := desired.LoadRegistry(opts.Registry)
+	if err != nil {
+		return err
+	}
+	endpoint, err := drift.ParseEndpoint(s.proxy.Base)
+	if err != nil {
+		return err
+	}
+	s.Policy = &drift.Policy{GlobalSecrets: opts.Globals, StripList: drift.DefaultStripList, Proxy: []drift.Endpoint{endpoint}, StaleAfter: 15 * time.Minute}
+	s.Resolver = desired.NewResolver(registry, desired.Policy{Deployment: drift.SaaS, GlobalSecrets: opts.Globals})
+	return nil
+}
+
+func (s *Sim) startPostgres(ctx context.Context, opts Options) error {
+	if s.pg = opts.Server; s.pg != nil {
+		return nil
+	}
+	pg, err := localpg.Start(ctx, localpg.Options{})
+	if err != nil {
+		return err
+	}
+	s.pg, s.ownPG = pg, true
+	return nil
+}
+
+// people makes tenants and members, breaks some, and writes them down.
+func (s *Sim) people(ctx context.Context, opts Options) error {
+	s.Tenants = newTenants(opts.Tenants)
+	s.Members = roster(s.Resolver.Registry, s.Tenants, opts)
+	for _, m := range s.Members {
+		m.Desired = s.Resolver.Desired(m.workspace())
+	}
+	s.afflict(opts)
+	for i, t := range s.Tenants {
+		if err := t.fill(ctx, s.pg, fmt.Sprintf("tenant_%d_%d", os.Getpid(), i), s.Members); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve starts the platform's API and the SSM endpoint, with a machine for
+// every member.
+func (s *Sim) serve(ctx context.Context, opts Options) error {
+	parent := filepath.Join(s.Dir, "machines")
+	if err := os.Mkdir(parent, 0o700); err != nil {
+		return fmt.Errorf("make the machines: %w", err)
+	}
+	opts.SSM.Runner = s
+	s.SSM = ssmsim.New(opts.SSM)
+	for _, m := range s.Members {
+		host := s.host(m)
+		box, err := machine.New(parent, m.Row.InstanceID, host)
+		if err != nil {
+			return err
+		}
+		s.machines[m.Row.InstanceID] = box
+		s.register(m)
+	}
+	if opts.Adjust != nil {
+		if err := opts.Adjust(s); err != nil {
+			return err
+		}
+	}
+	api := &PlatformAPI{Token: adminToken, PerMinute: 6000, Mode: s.readMode}
+	for _, handler := range []http.Handler{s.SSM, api} {
+		server, err := serve(ctx, handler)
+		if err != nil {
+			return err
+		}
+		s.servers = append(s.servers, server)
+	}
+	return nil
+}
+
+// server is an HTTP server on a free port of the loopback address.
+type server struct {
+	url  string
+	http *http.Server
+	done chan struct{}
+}
+
+func serve(ctx context.Context, handler http.Handler) (*server, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("serve the platform: %w", err)
+	}
+	s := &server{url: "http://" + listener.Addr().String(), done: make(chan struct{}),
+		http: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}}
+	go func() {
+		defer close(s.done)
+		_ = s.http.Serve(listener)
+	}()
+	return s, nil
+}
+
+func (s *server) close() {
+	_ = s.http.Close()
+	<-s.done
+}
+
+// readMode answers as the platform's read endpoint does.
+func (s *Sim) readMode(tenant, id string) (path drift.Path, override string, ok bool) {
+	for _, m := range s.Members {
+		if m.Row.ID == id && m.Tenant.Name == tenant {
+			if m.Row.Override != nil {
+				override = *m.Row.Override
+			}
+			return s.Resolver.Desired(m.workspace()).ReadPath, override, true
+		}
+	}
+	return drift.Path{}, "", false
+}
+
+// Close ends everything and removes the directory.
+func (s *Sim) Close() error {
+	var errs []error
+	for _, server := range slices.Backward(s.servers) {
+		server.close()
+	}
+	if s.SSM != nil {
+		s.SSM.Close()
+	}
+	if s.Log != nil {
+		errs = append(errs, s.Log.Close())
+	}
+	if s.ownPG {
+		errs = append(errs, s.pg.Stop())
+	}
+	if s.Dir != "" {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,119 @@
+package ssm
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/molecule-ai/billing-reconciler/metrics"
+)
+
+// Account says which account and region to speak to, and as whom.
+type Account struct {
+	Region   string
+	RoleARN  string // to assume; "": the process's own credentials, by the SDK's default chain
+	Endpoint string // of SSM in place of AWS's, for private links; on a loopback address a simulation, see isLoopback
+}
+
+// Client is a connection to an account.
+type Client struct {
+	*ssm.Client
+	sts *sts.Client
+}
+
+// Connect prepares the SDK's client. Nothing is called but what the default
+// chain needs to find credentials.
+func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
+		config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
+	if err != nil {
+		return nil, fmt.Errorf("aws credentials: %w", err)
+	}
+	simulated := isLoopback(account.Endpoint)
+	if simulated {
+		cfg.BaseEndpoint = aws.String(account.Endpoint)
+		cfg.Credentials = credentials.NewStaticCredentialsProvider("simulated", "simulated", "")
+	}
+	if account.RoleARN != "" {
+		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), account.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "billing-reconciler"
+		})
+		cfg.Credentials = aws.NewCredentialsCache(provider)
+	}
+	toSSM := func(o *ssm.Options) {
+		if account.Endpoint != "" {
+			o.BaseEndpoint = aws.String(account.Endpoint)
+		}
+	}
+	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg)}, nil
+}
+
+// isLoopback tells whether an endpoint is on this machine. That is never AWS:
+// it gets all calls, of the token service too, and no real credential.
+func isLoopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+}
+
+// Identity tells as whom AWS sees us: the ARN.
+func (c *Client) Identity(ctx context.Context) (string, error) {
+	out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", fmt.Errorf("aws identity: %w", err)
+	}
+	return aws.ToString(out.Arn), nil
+}
+
+// Document tells whether a document can be seen.
+func (c *Client) Document(ctx context.Context, name string) error {
+	if _, err := c.DescribeDocument(ctx, &ssm.DescribeDocumentInput{Name: aws.String(name)}); err != nil {
+		return fmt.Errorf("%s", explain("DescribeDocument", name, err))
+	}
+	return nil
+}
+
+// newRetryer is the SDK's standard one, but for throttling: that is waited for
+// by the pool's own limiter, which all callers share.
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		throttling := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if isThrottle(err) {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})
+		o.Retryables = append([]retry.IsErrorRetryable{throttling}, o.Retryables...)
+	})
+}
+
+// counting counts every attempt of every call, by operation and result.
+func counting(m *metrics.Metrics) func(*middleware.Stack) error {
+	count := middleware.DeserializeMiddlewareFunc("CountRequests", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		result := "ok"
+		switch {
+		case isThrottle(err):
+			result = "throttled"
+		case err != nil:
+			result = "error"
+		}
+		m.AWSRequests.WithLabelValues(awsmiddleware.GetOperationName(ctx), result).Inc()
+		return out, metadata, err
+	})
+	return func(stack *middleware.Stack) error { return stack.Deserialize.Add(count, middleware.Before) }
+}
