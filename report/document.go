@@ -30,13 +30,13 @@ type Workspace struct {
 	Status     string  `json:"status"`
 	InstanceID *string `json:"instance_id"`
 
-	Desired      Desired        `json:"desired"`
-	Observed     *Observed      `json:"observed"`
-	ReadEndpoint any            `json:"read_endpoint"` // ReadEndpoint, Failure or null
-	Traffic      any            `json:"traffic"`       // Traffic, Failure or null
-	Verdict      *drift.Verdict `json:"verdict"`
-	Findings     []Finding      `json:"findings"`
-	Cause        *Cause         `json:"cause"`
+	Desired      Desired            `json:"desired"`
+	Observed     *Observed          `json:"observed"`
+	ReadEndpoint Part[ReadEndpoint] `json:"read_endpoint"`
+	Traffic      Part[Traffic]      `json:"traffic"`
+	Verdict      *drift.Verdict     `json:"verdict"`
+	Findings     []Finding          `json:"findings"`
+	Cause        *Cause             `json:"cause"`
 }
 
 // Desired is what the workspace should be.
@@ -73,7 +73,7 @@ type Observed struct {
 	Credentials        []Credential      `json:"credentials"`
 	ContainerStartedAt *time.Time        `json:"container_started_at"`
 	Image              *string           `json:"image"`
-	RestartCount       int               `json:"restart_count"`
+	RestartCount       *int              `json:"restart_count"`
 	Addresses          []netip.Addr      `json:"addresses"`
 	EnvUnsafe          bool              `json:"env_unsafe"`
 }
@@ -102,11 +102,6 @@ type Traffic struct {
 	Last      *time.Time `json:"last"`
 	Ambiguous int        `json:"ambiguous"`
 	CostUSD   *float64   `json:"cost_usd"`
-}
-
-// Failure stands in the place of a part that could not be had.
-type Failure struct {
-	Error string `json:"error"`
 }
 
 // Finding is one disagreement.
@@ -151,11 +146,11 @@ type Source struct {
 
 // Fleet is what concerns no single workspace.
 type Fleet struct {
-	Findings     []Finding    `json:"findings"`
-	Unattributed Unattributed `json:"unattributed"`
-	LogLines     int64        `json:"log_lines"`
-	LogSkipped   int64        `json:"log_lines_not_understood"`
-	LogError     *string      `json:"log_error"`
+	Findings     []Finding     `json:"findings"`
+	Unattributed *Unattributed `json:"unattributed"` // null where not every workspace was looked at
+	LogLines     int64         `json:"log_lines"`
+	LogSkipped   int64         `json:"log_lines_not_understood"`
+	LogError     *string       `json:"log_error"`
 }
 
 // Unattributed are billable calls from addresses that no workspace held.
@@ -221,12 +216,19 @@ func Summarise(workspaces []reconcile.Judged) Summary {
 func fleet(result *reconcile.Result) *Fleet {
 	calls := result.Traffic
 	f := &Fleet{Findings: []Finding{}, LogLines: calls.Lines, LogSkipped: calls.Skipped, LogError: errorText(calls.Err)}
-	f.Unattributed = Unattributed{calls.Unattributed.Billed, calls.Unattributed.Rejected, []AddressCount{}}
-	for _, a := range calls.Unattributed.Addresses {
-		f.Unattributed.Addresses = append(f.Unattributed.Addresses, AddressCount{a.Addr, a.Billed, a.Rejected})
+	if !result.Partial {
+		f.Unattributed = unattributed(&calls.Unattributed)
 	}
 	for _, found := range result.Fleet {
 		f.Findings = append(f.Findings, toFinding(found))
 	}
 	return f
+}
+
+func unattributed(u *reconcile.Unattributed) *Unattributed {
+	out := &Unattributed{u.Billed, u.Rejected, make([]AddressCount, 0, len(u.Addresses))}
+	for _, a := range u.Addresses {
+		out.Addresses = append(out.Addresses, AddressCount{a.Addr, a.Billed, a.Rejected})
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func toFinding(f drift.Finding) Finding {
 
 func desired(d *drift.Desired) Desired {
 	return Desired{Mode: d.Mode, Source: d.Source, Provider: text(d.Provider), Model: text(d.Model), ModelFrom: text(d.ModelFrom),
-		Override: text(string(d.Override)), Credential: d.Supply, Error: text(d.Err),
+		Override: text(string(d.Override)), Credential: cmp.Or(d.Supply, drift.SupplyNotNeeded), Error: text(d.Err),
 		ReadPath: ReadPath{d.ReadPath.Mode, d.ReadPath.Source, text(d.ReadPath.Provider), text(d.ReadPath.Model), text(d.ReadPath.Err)}}
 }
 
@@ -41,8 +42,11 @@ func observed(p *drift.Policy, f *drift.Facts) *Observed {
 	o := &f.Observation
 	out := &Observed{State: o.State.String(), Reason: o.Reason, At: moment(o.At), Mode: text(string(o.Mode())),
 		Model: text(strings.TrimSpace(o.Model().Value)), BaseURLs: map[string]string{}, Credentials: []Credential{},
-		ContainerStartedAt: moment(o.StartedAt), Image: text(o.Image), RestartCount: o.RestartCount,
+		ContainerStartedAt: moment(o.StartedAt), Image: text(o.Image),
 		Addresses: append([]netip.Addr{}, o.Addresses...), EnvUnsafe: o.EnvUnsafe}
+	if o.State == drift.Observed || !o.StartedAt.IsZero() {
+		out.RestartCount = &o.RestartCount
+	}
 	for _, name := range []string{drift.VarAnthropicURL, drift.VarOpenAIURL, drift.VarProxyURL} {
 		if v, ok := o.Variables[name]; ok {
 			out.BaseURLs[name] = v.Value
@@ -60,25 +64,27 @@ func observed(p *drift.Policy, f *drift.Facts) *Observed {
 	return out
 }
 
-func readEndpoint(r *drift.ReadEndpoint) any {
+func readEndpoint(r *drift.ReadEndpoint) (part Part[ReadEndpoint]) {
 	switch {
 	case r == nil:
-		return nil
 	case r.Err != "":
-		return Failure{r.Err}
+		part.Error = r.Err
+	default:
+		part.Value = &ReadEndpoint{r.Mode, r.Source, text(r.Provider)}
 	}
-	return ReadEndpoint{r.Mode, r.Source, text(r.Provider)}
+	return part
 }
 
-func traffic(t *drift.Traffic) any {
+func traffic(t *drift.Traffic) (part Part[Traffic]) {
 	switch {
 	case t == nil:
-		return nil
 	case t.Err != "":
-		return Failure{t.Err}
+		part.Error = t.Err
+	default:
+		part.Value = &Traffic{Billed: t.Billed, PastGrace: t.PastGrace, Rejected: t.Rejected, Since: moment(t.Since),
+			First: moment(t.First), Last: moment(t.Last), Ambiguous: t.Ambiguous, CostUSD: t.CostUSD}
 	}
-	return Traffic{Billed: t.Billed, PastGrace: t.PastGrace, Rejected: t.Rejected, Since: moment(t.Since),
-		First: moment(t.First), Last: moment(t.Last), Ambiguous: t.Ambiguous, CostUSD: t.CostUSD}
+	return part
 }
 
 func cause(causes []drift.Cause) *Cause {
