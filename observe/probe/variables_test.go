@@ -43,6 +43,10 @@ func TestVariables(t *testing.T) {
 		{"every ASCII", "x\x01\x02\t\r '\"`$(id)*~!;|&<>(){}[]^\\\x7f", drift.Variable{Value: "x\x01\x02\t\r '\"`$(id)*~!;|&<>(){}[]^\\\x7f"}},
 		{"not ASCII", "höst\xff", drift.Variable{Value: "höst\xff"}},
 	}
+	slots := []string{drift.VarAnthropicURL, drift.VarOpenAIURL, drift.VarProxyURL}
+	for len(urls)%len(slots) != 0 {
+		urls = append(urls[:len(urls):len(urls)], urls[0])
+	}
 	everywhere(t, func(t *testing.T, shell string) {
 		m, err := machine.New(t.TempDir(), "i-1", usual())
 		if err != nil {
@@ -52,10 +56,6 @@ func TestVariables(t *testing.T) {
 		script, err := p.Command(key, "")
 		if err != nil {
 			t.Fatal(err)
-		}
-		slots := []string{drift.VarAnthropicURL, drift.VarOpenAIURL, drift.VarProxyURL}
-		for len(urls)%len(slots) != 0 {
-			urls = append(urls[:len(urls):len(urls)], urls[0])
 		}
 		for i := 0; i < len(urls); i += len(slots) {
 			host := usual()
