@@ -108,7 +108,14 @@ func TestProgramsHaveNoApostrophe(t *testing.T) {
 	}
 }
 
-// A parameter of SSM must fit the API, and a shell its script.
+// A program called by its path would pass the test that listens to arguments,
+// and printf as a program would show a secret in its own.
+func TestNoProgramIsCalledByItsPath(t *testing.T) {
+	if found := regexp.MustCompile(`/bin/(sh\S|[^s\s])\w*|\benv printf`).FindAllString(strings.ReplaceAll(small(t).Script(), "/snap/bin\n", ""), -1); found != nil {
+		t.Errorf("got %q", found)
+	}
+}
+
 func TestShellcheck(t *testing.T) {
 	shellcheck, err := exec.LookPath("shellcheck")
 	if err != nil {
