@@ -77,6 +77,11 @@ install() {
 	if [ $ours = yes ]; then
 		$as_root rm -f $policy
 	fi
+	for service in prometheus pgbouncer; do # nor at the next boot
+		case "$missing " in
+		*" $service "*) if command -v systemctl >/dev/null; then $as_root systemctl disable --quiet $service >&2 || true; fi ;;
+		esac
+	done
 	return $status
 }
 

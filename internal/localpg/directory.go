@@ -162,9 +162,22 @@ func (d *directory) awaitOldServer(ctx context.Context) error {
 func (d *directory) close() error {
 	var err error
 	if d.temporary {
-		err = os.RemoveAll(d.path)
+		err = remove(d.path)
 	}
 	return errors.Join(err, d.lock.Close())
+}
+
+// remove removes a home, patiently: the last processes of a server that was
+// killed may still be writing into it.
+func remove(home string) (err error) {
+	const tries = 100
+	for range tries {
+		if err = os.RemoveAll(home); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
 }
 
 // logTail gives the last lines of the server's log.

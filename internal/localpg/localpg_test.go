@@ -170,6 +170,24 @@ func TestAKeptDirectoryKeepsItsDatabasesAndItsOwner(t *testing.T) {
 	}
 }
 
+// Root's own places are often closed to the user that the server runs as.
+func TestAPlaceThatTheServerCannotEnter(t *testing.T) {
+	closed := t.TempDir()
+	t.Setenv("TMPDIR", closed)
+	s := start(t, localpg.Options{})
+	_, err := localpg.Start(t.Context(), localpg.Options{Dir: filepath.Join(closed, "kept"), Settings: map[string]string{"work_mem": "much"}})
+	switch {
+	case os.Geteuid() != 0:
+		if !strings.HasPrefix(s.Dir(), closed) {
+			t.Errorf("runs in %s, though %s is ours", s.Dir(), closed)
+		}
+	case strings.HasPrefix(s.Dir(), closed):
+		t.Errorf("runs in %s, which it can't enter", s.Dir())
+	case err == nil || !strings.Contains(err.Error(), "chmod o+x"):
+		t.Errorf("got %v, want what to do about it", err)
+	}
+}
+
 func TestATakenPortIsSaidWithTheLog(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -324,7 +342,8 @@ func TestAKilledOwnerTakesItsServerWithItAndIsSweptUp(t *testing.T) {
 	}
 	start(t, localpg.Options{})
 	if _, err := os.Stat(o.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s was not swept up: %v", o.dir, err)
+		left, _ := filepath.Glob(filepath.Join(o.dir, "*"))
+		t.Errorf("%s was not swept up: %v; left: %v", o.dir, err, left)
 	}
 }
 

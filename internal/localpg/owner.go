@@ -82,7 +82,7 @@ func sweepOne(home string) {
 		quit(pid)
 		time.Sleep(20 * time.Millisecond)
 	}
-	_ = os.RemoveAll(home)
+	_ = remove(home)
 }
 
 func ours(path string) bool {
