@@ -2,6 +2,7 @@ package fleetsim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,12 +53,13 @@ type Sim struct {
 	Resolver   *desired.Resolver
 	Policy     *drift.Policy
 
-	proxy    Proxy
-	servers  []*server
-	pg       *localpg.Server
-	ownPG    bool
-	mu       sync.Mutex
-	machines map[string]*machine.Machine // by instance
+	proxy     Proxy
+	servers   []*server
+	pg        *localpg.Server
+	ownPG     bool
+	databases []string
+	mu        sync.Mutex
+	machines  map[string]*machine.Machine // by instance
 }
 
 // Where the simulated platform's proxy is; nobody calls it, its log is written.
@@ -155,9 +158,11 @@ func (s *Sim) people(ctx context.Context, opts Options) error {
 	}
 	s.afflict(opts)
 	for i, t := range s.Tenants {
-		if err := t.fill(ctx, s.pg, fmt.Sprintf("tenant_%d_%d", os.Getpid(), i), s.Members); err != nil {
+		database := fmt.Sprintf("fleet_%s_%d", strings.ToLower(rand.Text()), i) // a server may have several fleets
+		if err := t.fill(ctx, s.pg, database, s.Members); err != nil {
 			return err
 		}
+		s.databases = append(s.databases, database)
 	}
 	return nil
 }
@@ -250,6 +255,10 @@ func (s *Sim) Close() error {
 	}
 	if s.ownPG {
 		errs = append(errs, s.pg.Stop())
+	} else {
+		for _, database := range s.databases {
+			errs = append(errs, s.pg.DropDatabase(context.Background(), database))
+		}
 	}
 	if s.Dir != "" {
 		errs = append(errs, os.RemoveAll(s.Dir))
