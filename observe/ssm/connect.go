@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -29,13 +30,18 @@ type Account struct {
 // Client is a connection to an account.
 type Client struct {
 	*ssm.Client
-	sts *sts.Client
+	sts  *sts.Client
+	http *awshttp.BuildableClient
 }
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.GetTransport().CloseIdleConnections() }
 
 // Connect prepares the SDK's client. Nothing is called but what the default
 // chain needs to find credentials.
 func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
+	client := awshttp.NewBuildableClient()
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRegion(account.Region), config.WithRetryer(newRetryer),
 		config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
 	if err != nil {
 		return nil, fmt.Errorf("aws credentials: %w", err)
@@ -56,7 +62,7 @@ func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client,
 			o.BaseEndpoint = aws.String(account.Endpoint)
 		}
 	}
-	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg)}, nil
+	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg), client}, nil
 }
 
 // isLoopback tells whether an endpoint is on this machine. That is never AWS:
