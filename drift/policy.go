@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Whose a credential in a container is.
+// Owner says whose a credential in a container is.
 type Owner string
 
 // The owners. The zero value accuses no one.

@@ -173,7 +173,7 @@ func (t *terminal) summary(result *reconcile.Result, took time.Duration) string 
 		fmt.Sprintf("%d skipped", s.Skipped),
 	}
 	line := fmt.Sprintf("%d workspaces in %s: %s", s.Workspaces, took.Round(100*time.Millisecond), strings.Join(parts, ", "))
-	if c := result.Traffic; c != nil {
+	if c := result.Traffic; c != nil && !result.Partial {
 		line += fmt.Sprintf("; %d log lines read, %d not understood, %d billed calls from addresses of no workspace", c.Lines, c.Skipped, c.Unattributed.Billed)
 	}
 	return line

@@ -30,7 +30,7 @@ its evidence; the cause; and what the reconciler would do, or what keeps it from
 	}
 }
 
-// Explanation is the JSON of explain.
+// explanation is the JSON of explain.
 type explanation struct {
 	GeneratedAt time.Time        `json:"generated_at"`
 	Workspace   report.Workspace `json:"workspace"`
@@ -70,7 +70,7 @@ func (a *app) explain(ctx context.Context, term string) error {
 		(&explainer{terminal: a.term, j: j, policy: w.policy}).show(refusals, result.Traffic)
 		return nil
 	}
-	out := explanation{GeneratedAt: result.At, Workspace: report.New(result, report.Options{Policy: w.policy}).Workspaces[0],
+	out := explanation{GeneratedAt: result.At.UTC(), Workspace: report.New(result, report.Options{Policy: w.policy}).Workspaces[0],
 		Trace: []step{}, Refusals: append([]drift.Refusal{}, refusals...), Judgement: j.Judgement}
 	for _, s := range j.Desired.Trace {
 		out.Trace = append(out.Trace, step(s))

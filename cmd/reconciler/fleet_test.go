@@ -67,12 +67,16 @@ type document struct {
 		Cause *struct {
 			Code drift.CauseCode
 		}
-		Traffic struct{ Billed, Past_grace, Rejected, Ambiguous int }
+		Traffic struct{ Billed, Rejected, Ambiguous int }
 		Desired struct {
 			Mode, Source string
 		}
 	}
-	Summary struct{ Workspaces, In_sync, Drifted, Unknown, Skipped int }
+	Summary struct {
+		Workspaces, Drifted, Unknown, Skipped int
+
+		InSync int `json:"in_sync"`
+	}
 }
 
 // check runs the command and reads its JSON.

@@ -24,7 +24,7 @@ func TestIncident(t *testing.T) {
 	incident := sim.Members[0]
 
 	code, doc := check(t, sim)
-	if code != exitOK || doc.Summary.In_sync != 8 {
+	if code != exitOK || doc.Summary.InSync != 8 {
 		t.Fatalf("before: exit %d, %+v", code, doc.Summary)
 	}
 	for round := range 2 {
@@ -32,7 +32,7 @@ func TestIncident(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, doc = check(t, sim)
-		if code != exitDrift || doc.Summary.Drifted != 1 || doc.Summary.In_sync != 7 {
+		if code != exitDrift || doc.Summary.Drifted != 1 || doc.Summary.InSync != 7 {
 			t.Fatalf("broken, round %d: exit %d, %+v", round, code, doc.Summary)
 		}
 		if diff := cmp.Diff(incidentKinds, doc.kinds(fleetsim.IncidentID)); diff != "" {
@@ -47,7 +47,7 @@ func TestIncident(t *testing.T) {
 		if err := sim.Mend(incident); err != nil {
 			t.Fatal(err)
 		}
-		if code, doc = check(t, sim); code != exitOK || doc.Summary.In_sync != 8 {
+		if code, doc = check(t, sim); code != exitOK || doc.Summary.InSync != 8 {
 			t.Fatalf("mended, round %d: exit %d, %+v: %v", round, code, doc.Summary, doc.kinds(fleetsim.IncidentID))
 		}
 	}

@@ -47,7 +47,7 @@ const (
 )
 
 func (t *terminal) paint(code, s string) string {
-	if !t.color || s == "" {
+	if !t.color || code == "" || s == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"

@@ -38,6 +38,7 @@ type world struct {
 	credentials []string
 	readers     map[string]*desired.Reader
 	sources     []reconcile.Source
+	others      []reconcile.Source // not asked for, but their workspaces may share addresses with those that are
 	observer    reconcile.Observer
 	witness     reconcile.Witness
 	metrics     *metrics.Metrics
@@ -78,14 +79,7 @@ func (a *app) open(ctx context.Context, n need) (*world, error) {
 
 // load reads the configuration file that the flags or the environment name.
 func (a *app) load() (*config.Config, error) {
-	path := a.configPath
-	if path == "" {
-		path, _ = a.env("RECONCILER_CONFIG")
-	}
-	if path == "" {
-		path = "reconciler.yaml"
-	}
-	return config.Load(path, a.env)
+	return config.Load(a.configFile(), a.env)
 }
 
 func (w *world) openSources(ctx context.Context, n need) error {
@@ -93,7 +87,8 @@ func (w *world) openSources(ctx context.Context, n need) error {
 	for i := range w.cfg.Sources {
 		s := &w.cfg.Sources[i]
 		names = append(names, s.Name)
-		if w.app.source != "" && s.Name != w.app.source {
+		chosen := w.app.source == "" || s.Name == w.app.source
+		if !chosen && n == forDesired {
 			continue
 		}
 		reader, err := desired.Open(ctx, desired.Source{Name: s.Name, Database: s.Database, EncryptionKey: s.EncryptionKey})
@@ -102,6 +97,10 @@ func (w *world) openSources(ctx context.Context, n need) error {
 		}
 		w.closers = append(w.closers, reader.Close)
 		w.readers[s.Name] = reader
+		if !chosen {
+			w.others = append(w.others, reconcile.Source{Name: s.Name, Reader: tenant{reader}})
+			continue
+		}
 		source := reconcile.Source{Name: s.Name, Reader: tenant{reader}}
 		if n == forCheck && s.Platform != nil {
 			client, err := platform.New(platform.Options{Source: s.Name, URL: s.Platform.URL.Reveal(), AdminToken: s.Platform.AdminToken,
@@ -139,7 +138,7 @@ func (w *world) newPass(ctx context.Context, terms []string) (*reconcile.Pass, e
 	if err != nil {
 		return nil, err
 	}
-	return &reconcile.Pass{Sources: w.sources, Resolver: w.resolver, Observer: w.observer, Witness: w.witness, Policy: w.policy,
+	return &reconcile.Pass{Sources: w.sources, Others: w.others, Resolver: w.resolver, Observer: w.observer, Witness: w.witness, Policy: w.policy,
 		Enforce: w.cfg.Remediate.Mode == config.RemediateEnforce, Credentials: w.credentials, Only: only,
 		Progress: w.app.term.progress, Now: time.Now}, nil
 }

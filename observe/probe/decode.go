@@ -32,10 +32,10 @@ func (p *Probe) Decode(stdout string) (drift.Observation, error) {
 		return unreachable(err.Error()), fmt.Errorf("decode probe: %w", err)
 	}
 	o := a.observation
-	switch {
-	case a.look == "":
+	switch a.look {
+	case "":
 		o.State = drift.Observed
-	case a.look == "stopped":
+	case "stopped":
 		o.State, o.Reason = drift.NotRunning, "the container is "+a.status
 	default:
 		o.State, o.Reason = conclude(a.look)

@@ -187,7 +187,7 @@ func (c *counter) sorted() []Row {
 	rows := make([]Row, len(groups))
 	for i, g := range groups {
 		t := c.tallies[g]
-		rows[i] = Row{Workspace: g.workspace, Operation: Operation(g.operation), Status: int(g.status), Billed: t.billed, Rejected: t.rejected}
+		rows[i] = Row{Workspace: g.workspace, Operation: Operation(g.operation), Status: int(g.status), Billed: t.billed, Rejected: t.rejected} // #nosec G115 -- it was an Operation
 		if g.ip != [16]byte{} {
 			rows[i].IP = netip.AddrFrom16(g.ip).Unmap()
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -30,18 +29,13 @@ type Account struct {
 // Client is a connection to an account.
 type Client struct {
 	*ssm.Client
-	sts  *sts.Client
-	http *awshttp.BuildableClient
+	sts *sts.Client
 }
-
-// Close ends idle connections.
-func (c *Client) Close() { c.http.GetTransport().CloseIdleConnections() }
 
 // Connect prepares the SDK's client. Nothing is called but what the default
 // chain needs to find credentials.
 func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
-	client := awshttp.NewBuildableClient()
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRegion(account.Region), config.WithRetryer(newRetryer),
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
 		config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
 	if err != nil {
 		return nil, fmt.Errorf("aws credentials: %w", err)
@@ -62,7 +56,7 @@ func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client,
 			o.BaseEndpoint = aws.String(account.Endpoint)
 		}
 	}
-	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg), client}, nil
+	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg)}, nil
 }
 
 // isLoopback tells whether an endpoint is on this machine. That is never AWS:

@@ -57,7 +57,6 @@ func connect(t testing.TB, sim ssmsim.Options, opts ssm.Options) *rig {
 	}
 	r.pool = ssm.NewPool(client, opts, r.m)
 	t.Cleanup(func() {
-		client.Close()
 		server.Close()
 		r.sim.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -85,7 +84,7 @@ var command = ssm.Command{Document: ssmsim.RunShellScript, Parameters: map[strin
 	}}
 
 // observe holds what every test needs: everybody answered, nobody twice.
-func (r *rig) observe(t testing.TB, ctx context.Context, ids []string) map[string]drift.Observation {
+func (r *rig) observe(ctx context.Context, t testing.TB, ids []string) map[string]drift.Observation {
 	t.Helper()
 	seen := map[string]drift.Observation{}
 	r.pool.Observe(ctx, command, ids, func(id string, o drift.Observation) {
@@ -143,7 +142,7 @@ func TestEveryStatus(t *testing.T) {
 			r := connect(t, ssmsim.Options{}, ssm.Options{Timeout: 300 * time.Millisecond})
 			row.instance.ID = id(1)
 			r.sim.Set(row.instance)
-			o := r.observe(t, t.Context(), []string{id(1)})[id(1)]
+			o := r.observe(t.Context(), t, []string{id(1)})[id(1)]
 			if o.State != row.state || !strings.Contains(o.Reason, row.says) {
 				t.Errorf("%s (%s), want %s with %q", o.State, o.Reason, row.state, row.says)
 			}
@@ -157,7 +156,7 @@ func TestEveryStatus(t *testing.T) {
 func TestMissingAndMalformed(t *testing.T) {
 	r := connect(t, ssmsim.Options{}, ssm.Options{})
 	ids := append(r.fleet(3), id(99), "not-an-id", "i-XYZ", "")
-	seen := r.observe(t, t.Context(), append(ids, ids...))
+	seen := r.observe(t.Context(), t, append(ids, ids...))
 	if n := count(seen, drift.Observed); n != 3 {
 		t.Errorf("%d observed, want 3", n)
 	}
@@ -182,7 +181,7 @@ func TestABadIDCostsNobodyElseAnAnswer(t *testing.T) {
 		}
 		return nil
 	}}, ssm.Options{})
-	seen := r.observe(t, t.Context(), r.fleet(50))
+	seen := r.observe(t.Context(), t, r.fleet(50))
 	if n := count(seen, drift.Observed); n != 48 {
 		t.Errorf("%d observed, want 48", n)
 	}
@@ -199,28 +198,28 @@ func TestABadIDCostsNobodyElseAnAnswer(t *testing.T) {
 func TestThrottlingDropsNothing(t *testing.T) {
 	limits := map[string]float64{"SendCommand": 4, "ListCommands": 4, "ListCommandInvocations": 4, "DescribeInstanceInformation": 4}
 	r := connect(t, ssmsim.Options{Rate: limits}, ssm.Options{Rate: 20})
-	if n := count(r.observe(t, t.Context(), r.fleet(400)), drift.Observed); n != 400 {
+	if n := count(r.observe(t.Context(), t, r.fleet(400)), drift.Observed); n != 400 {
 		t.Errorf("%d observed, want 400", n)
 	}
 }
 
 func TestLateAndShortLists(t *testing.T) {
 	r := connect(t, ssmsim.Options{Hide: 150 * time.Millisecond, Short: true}, ssm.Options{})
-	if n := count(r.observe(t, t.Context(), r.fleet(120)), drift.Observed); n != 120 {
+	if n := count(r.observe(t.Context(), t, r.fleet(120)), drift.Observed); n != 120 {
 		t.Errorf("%d observed, want 120", n)
 	}
 }
 
 func TestCutOutputIsNoAnswer(t *testing.T) {
 	r := connect(t, ssmsim.Options{Runner: canned(strings.Repeat("good", 1000))}, ssm.Options{})
-	if o := r.observe(t, t.Context(), r.fleet(1))[id(0)]; o.State != drift.Unreachable || o.Reason != "cut" {
+	if o := r.observe(t.Context(), t, r.fleet(1))[id(0)]; o.State != drift.Unreachable || o.Reason != "cut" {
 		t.Errorf("%+v", o)
 	}
 }
 
 func TestWhatAFailedScriptPrintedIsNobodysToRead(t *testing.T) {
 	r := connect(t, ssmsim.Options{Runner: refused{}}, ssm.Options{})
-	if o := r.observe(t, t.Context(), r.fleet(1))[id(0)]; !strings.Contains(o.Reason, "exit code 7") || strings.Contains(o.Reason, "planted") {
+	if o := r.observe(t.Context(), t, r.fleet(1))[id(0)]; !strings.Contains(o.Reason, "exit code 7") || strings.Contains(o.Reason, "planted") {
 		t.Errorf("%q", o.Reason)
 	}
 }
@@ -237,7 +236,7 @@ func TestPassingFaultsAreRepeated(t *testing.T) {
 		}
 		return nil
 	}}, ssm.Options{})
-	if n := count(r.observe(t, t.Context(), r.fleet(30)), drift.Observed); n != 30 || failed.Load() == 0 {
+	if n := count(r.observe(t.Context(), t, r.fleet(30)), drift.Observed); n != 30 || failed.Load() == 0 {
 		t.Errorf("%d observed of 30, %d calls failed", n, failed.Load())
 	}
 }
@@ -251,7 +250,7 @@ func TestDeniedSaysWhatToAllow(t *testing.T) {
 				}
 				return nil
 			}}, ssm.Options{})
-			for _, o := range r.observe(t, t.Context(), r.fleet(3)) {
+			for _, o := range r.observe(t.Context(), t, r.fleet(3)) {
 				if o.State != drift.Unreachable || !strings.Contains(o.Reason, "not allowed to call ssm:"+operation) {
 					t.Errorf("%s: %q", o.State, o.Reason)
 				}
@@ -275,7 +274,7 @@ func TestTheTimeLimitEndsTheCommand(t *testing.T) {
 	r := connect(t, ssmsim.Options{}, ssm.Options{Timeout: 100 * time.Millisecond})
 	ids := r.fleet(3)
 	r.sim.Set(ssmsim.Instance{ID: ids[0], Never: true})
-	if n := count(r.observe(t, t.Context(), ids), drift.Observed); n != 2 {
+	if n := count(r.observe(t.Context(), t, ids), drift.Observed); n != 2 {
 		t.Errorf("%d observed, want the 2 that answered", n)
 	}
 }
@@ -293,7 +292,7 @@ func TestCancelAnswersAllAndStopsCommands(t *testing.T) {
 	for _, i := range ids {
 		r.sim.Set(ssmsim.Instance{ID: i, Never: true})
 	}
-	if n := count(r.observe(t, ctx, ids), drift.Unreachable); n != 70 {
+	if n := count(r.observe(ctx, t, ids), drift.Unreachable); n != 70 {
 		t.Errorf("%d unreachable, want 70", n)
 	}
 	if n := r.sim.Cancelled(); n != 2 {
@@ -305,7 +304,7 @@ func TestTagTargets(t *testing.T) {
 	r := connect(t, ssmsim.Options{}, ssm.Options{Tag: "Role=workspace"})
 	ids := r.fleet(120)
 	r.sim.Set(ssmsim.Instance{ID: ids[5]}) // without the tag
-	seen := r.observe(t, t.Context(), ids)
+	seen := r.observe(t.Context(), t, ids)
 	if n := count(seen, drift.Observed); n != 119 {
 		t.Errorf("%d observed, want 119", n)
 	}
@@ -325,7 +324,7 @@ func BenchmarkCalls(b *testing.B) {
 			ids := r.fleet(1000)
 			for b.Loop() {
 				r.sim.Forget()
-				if n := count(r.observe(b, b.Context(), ids), drift.Observed); n != 1000 {
+				if n := count(r.observe(b.Context(), b, ids), drift.Observed); n != 1000 {
 					b.Fatalf("%d observed of 1000", n)
 				}
 				calls := 0
