@@ -44,7 +44,6 @@ var rooms = []room{
 		"internal/fleetsim/...", "deploy", "desired", "desired/tenantschema", "drift", "internal/localpg", "github.com/jackc/pgx/v5", "github.com/google/uuid",
 	}},
 	{"internal/arch", "nothing but tests", nil},
-	{"internal/deps", "holds modules in go.mod until their packages are written", []string{"..."}},
 
 	{"cmd/reconciler", "joins all of them", []string{
 		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "metrics", "notify", "observe/probe",
