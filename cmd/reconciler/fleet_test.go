@@ -83,6 +83,7 @@ type document struct {
 func check(t *testing.T, sim *fleetsim.Sim, args ...string) (int, *document) {
 	t.Helper()
 	code, out, talk := reconciler(t, sim, append([]string{"check", "-o", "json"}, args...)...)
+	noSecret(t, sim, "check", out+talk)
 	var doc document
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
 		t.Fatalf("check: exit %d, %v\nstdout: %.2000s\nstderr: %.2000s", code, err, out, talk)
