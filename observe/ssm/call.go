@@ -2,13 +2,10 @@ package ssm
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/aws/smithy-go"
 	"golang.org/x/time/rate"
 )
 
@@ -25,99 +22,95 @@ const (
 // slowly restored while it does not.
 type limiter struct {
 	*rate.Limiter
-	mu   sync.Mutex
-	full rate.Limit
+	mu     sync.Mutex
+	full   rate.Limit
+	halved time.Time // when it was last
+	went   time.Time // the last call that was not throttled
 }
 
 const (
 	slowest = rate.Limit(0.2) // one call in five seconds
 	restore = 1.05            // at each call that was not throttled
+	// patience bounds a wait in which AWS throttles every single call of an
+	// operation: somebody else uses up the account's limit, and a pass that
+	// never ends would hide it.
+	patience = 10 * time.Minute
 )
 
 func newLimiter(perSecond float64) *limiter {
 	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))), full: rate.Limit(perSecond)}
 }
 
-func (l *limiter) throttled() {
+// slow halves the limit, once for all calls that were under way together, and
+// tells when a call last got through.
+func (l *limiter) slow(begun time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.SetLimit(max(slowest, l.Limit()/2))
+	if begun.After(l.halved) {
+		l.halved = time.Now()
+		l.SetLimit(max(min(slowest, l.full), l.Limit()/2))
+	}
+	return l.went
 }
 
-func (l *limiter) went() {
+func (l *limiter) passed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.went = time.Now()
 	if now := l.Limit(); now < l.full {
 		l.SetLimit(min(l.full, now*restore))
 	}
 }
 
-// call makes a call when the limiter allows it, and again for as long as it is
+// call makes a call when the limiter allows it, and again while it is
 // throttled. What else may pass by itself the SDK has repeated already.
 func call[T any](ctx context.Context, p *Pool, operation string, do func(context.Context) (T, error)) (T, error) {
+	var none T
+	var since time.Time // when the call was first throttled
 	l := p.limiters[operation]
 	for {
-		var none T
-		if err := l.Wait(ctx); err != nil {
-			return none, fmt.Errorf("waiting for the rate limit: %w", err)
+		if err := l.wait(ctx); err != nil {
+			return none, err
 		}
+		begun := time.Now()
 		out, err := do(ctx)
 		switch {
 		case err == nil:
-			l.went()
+			l.passed()
 			return out, nil
 		case !isThrottle(err):
 			return none, err
 		}
-		l.throttled()
+		if since.IsZero() {
+			since = begun
+		}
+		if went := l.slow(begun); time.Since(since) > patience && time.Since(went) > patience {
+			return none, err
+		}
 	}
 }
 
-var throttles = []string{"ThrottlingException", "Throttling", "RateExceeded", "RequestLimitExceeded", "TooManyRequestsException", "TooManyUpdates"}
-
-func isThrottle(err error) bool { return slices.Contains(throttles, code(err)) }
-
-// code gives AWS's word for an error; "" where it is not AWS's.
-func code(err error) string {
-	var answered smithy.APIError
-	if errors.As(err, &answered) {
-		return answered.ErrorCode()
+// wait waits for a turn. A turn that would come too late for ctx is not waited
+// for.
+func (l *limiter) wait(ctx context.Context) error {
+	err := l.Wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = context.DeadlineExceeded
 	}
-	return ""
+	if err != nil {
+		return fmt.Errorf("wait for the rate limit: %w", err)
+	}
+	return nil
 }
 
-// isFinal tells whether an error will not pass by itself: the role or its
-// credentials must be mended.
-func isFinal(err error) bool {
-	c := code(err)
-	return slices.Contains(denials, c) || slices.Contains(strangers, c)
-}
-
-var (
-	denials   = []string{"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
-	strangers = []string{"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature"}
-)
-
-// explain says of a failed call what it means and what to do.
-func explain(operation, document string, err error) string {
-	action, c := "ssm:"+operation, code(err)
-	switch {
-	case slices.Contains(denials, c) && operation == opSend:
-		return fmt.Sprintf("not allowed to call %s with the document %s: add both to the role's policy (deploy/ssm)", action, document)
-	case slices.Contains(denials, c):
-		return fmt.Sprintf("not allowed to call %s: add it to the role's policy (deploy/ssm)", action)
-	case slices.Contains(strangers, c):
-		return fmt.Sprintf("AWS does not accept the credentials (%s)", c)
-	case c == "InvalidDocument" || c == "InvalidDocumentVersion":
-		return fmt.Sprintf("there is no document %s in this account and region: create it from deploy/ssm, or correct observe.ssm.document", document)
-	case c == "InvalidParameters":
-		return fmt.Sprintf("the document %s takes other parameters: render and update it (reconciler probe render --document)", document)
-	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return "interrupted before an answer came"
-	case c == "":
-		return fmt.Sprintf("%s: %v", action, err)
+// lingering gives a context that ends a little after ctx does.
+func lingering(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
 	}
-	return action + ": " + c
 }
 
 // pause waits; false: ctx has ended.

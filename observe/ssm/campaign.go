@@ -2,9 +2,11 @@ package ssm
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +20,9 @@ type campaign struct {
 	pool    *Pool
 	cmd     Command
 	answers *answers
+	halt    context.CancelCauseFunc // ends the look, when nothing further can succeed
+	refused atomic.Int32            // instances that the role may send nothing to
+	flown   atomic.Int32            // commands that were sent
 
 	mu       sync.Mutex
 	flights  map[string]*flight // by command id
@@ -30,12 +35,14 @@ type flight struct {
 	sent     time.Time // by AWS's clock
 	deadline time.Time // by ours
 	byTag    bool
-	open     map[string]bool // instances that owe an answer
+	asked    int             // how many instances it was meant for
+	open     map[string]bool // those that owe an answer
 	targets  int             // how many instances AWS counts; 0: not known yet
 	finished bool            // on every instance
 }
 
 // run sends to all and returns when everybody has answered or been given up.
+// Whom nobody could be asked about, since ctx ended, has no answer yet.
 func (c *campaign) run(ctx context.Context, online []string) {
 	if len(online) == 0 {
 		return
@@ -43,7 +50,7 @@ func (c *campaign) run(ctx context.Context, online []string) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		if c.pool.opts.Tag != "" {
+		if c.pool.opts.Tag != "" && len(online) > batchSize {
 			c.sendByTag(ctx, online)
 		} else {
 			c.sendAll(ctx, online)
@@ -58,11 +65,6 @@ func (c *campaign) sendAll(ctx context.Context, ids []string) {
 	var group errgroup.Group
 	group.SetLimit(callers)
 	for batch := range slices.Chunk(ids, batchSize) {
-		select {
-		case c.pool.flights <- struct{}{}:
-		case <-ctx.Done():
-			continue // answered as interrupted
-		}
 		group.Go(func() error {
 			c.sendBatch(ctx, batch)
 			return nil
@@ -71,75 +73,106 @@ func (c *campaign) sendAll(ctx context.Context, ids []string) {
 	_ = group.Wait()
 }
 
-// sendBatch sends to a batch, for which a place among the flights is taken.
-// Where one bad id fails it, halves are tried until the bad ones stand alone.
+// sendBatch sends to a batch. Where an instance fails it, parts are tried until
+// the bad ones stand alone. It holds a place only for its own call, never while
+// it waits for one: campaigns that share few places can't lock each other out.
 func (c *campaign) sendBatch(ctx context.Context, batch []string) {
-	out, err := c.send(ctx, &ssm.SendCommandInput{InstanceIds: batch})
-	switch {
-	case err == nil:
-		c.launch(out, batch, false)
-		return
-	case code(err) != "InvalidInstanceId":
-		c.giveUp(batch, explain(opSend, c.cmd.Document, err))
-	case len(batch) == 1:
-		c.giveUp(batch, "SSM does not take the instance (InvalidInstanceId): stopped or terminated since the inventory")
-	default:
-		half := len(batch) / 2
-		c.sendBatch(ctx, batch[:half:half])
-		select {
-		case c.pool.flights <- struct{}{}:
-			c.sendBatch(ctx, batch[half:])
-		case <-ctx.Done():
-		}
+	if !c.pool.board(ctx) {
 		return
 	}
-	<-c.pool.flights
+	out, err := c.send(ctx, &ssm.SendCommandInput{InstanceIds: batch})
+	if err == nil {
+		c.launch(out, batch, false)
+		return
+	}
+	c.pool.leave()
+	if one, other := split(batch, err); one != nil {
+		c.sendBatch(ctx, one)
+		c.sendBatch(ctx, other)
+		return
+	}
+	c.fail(ctx, batch, err)
 }
 
 // sendByTag sends once, to all that carry the tag.
 func (c *campaign) sendByTag(ctx context.Context, ids []string) {
-	select {
-	case c.pool.flights <- struct{}{}:
-	case <-ctx.Done():
+	if !c.pool.board(ctx) {
 		return
 	}
 	name, value, _ := strings.Cut(c.pool.opts.Tag, "=")
 	out, err := c.send(ctx, &ssm.SendCommandInput{Targets: []types.Target{{Key: aws.String("tag:" + name), Values: []string{value}}}})
-	if err != nil {
-		c.giveUp(ids, explain(opSend, c.cmd.Document, err))
-		<-c.pool.flights
+	if err == nil {
+		c.launch(out, ids, true)
 		return
 	}
-	c.launch(out, ids, true)
+	c.pool.leave()
+	c.fail(ctx, ids, err)
 }
 
-func (c *campaign) send(ctx context.Context, in *ssm.SendCommandInput) (*ssm.SendCommandOutput, error) {
+// hopeless is after how many refused instances, while no command could be sent
+// at all, the rest is not tried one by one.
+const hopeless = 10
+
+// fail answers for instances to which nothing could be sent.
+func (c *campaign) fail(ctx context.Context, ids []string, err error) {
+	why := reason(ctx, opSend, c.cmd.Document, err)
+	switch {
+	case isDenial(err) && isAboutInstances(err, ids):
+		why = "not allowed to call ssm:SendCommand on the instance: does it carry the tag that the role's policy demands? (deploy/ssm)"
+		if c.refused.Add(1) >= hopeless && c.flown.Load() == 0 {
+			c.halt(halted(why))
+		}
+	case code(err) == invalidInstance:
+		why = "SSM does not take the instance (InvalidInstanceId): stopped or terminated since the inventory"
+	case isFinal(err):
+		c.halt(halted(why))
+	}
+	c.answers.giveUp(ids, why)
+}
+
+// sendGrace is how long the answer of a SendCommand is waited for though the
+// look has ended: the command may run, and only its answer has the id by which
+// it can be cancelled.
+const sendGrace = 2 * time.Second
+
+func (c *campaign) send(ctx context.Context, in *ssm.SendCommandInput) (*types.Command, error) {
 	in.DocumentName = aws.String(c.cmd.Document)
 	in.Parameters = c.cmd.Parameters
 	in.TimeoutSeconds = aws.Int32(deliverFor)
 	in.MaxConcurrency, in.MaxErrors = aws.String("100%"), aws.String("100%") // one failure must not stop the others
 	in.Comment = aws.String("billing-reconciler: look, change nothing")
-	return call(ctx, c.pool, opSend, func(ctx context.Context) (*ssm.SendCommandOutput, error) { return c.pool.api.SendCommand(ctx, in) })
+	out, err := call(ctx, c.pool, opSend, func(ctx context.Context) (*ssm.SendCommandOutput, error) {
+		ctx, done := lingering(ctx, sendGrace)
+		defer done()
+		return c.pool.api.SendCommand(ctx, in)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if out.Command == nil || aws.ToString(out.Command.CommandId) == "" {
+		return nil, errNoCommand
+	}
+	return out.Command, nil
 }
 
-func (c *campaign) launch(out *ssm.SendCommandOutput, ids []string, byTag bool) {
-	f := &flight{deadline: c.pool.opts.Now().Add(c.pool.opts.Timeout), byTag: byTag, open: make(map[string]bool, len(ids))}
-	f.id, f.sent = aws.ToString(out.Command.CommandId), aws.ToTime(out.Command.RequestedDateTime)
+var errNoCommand = errors.New("the answer names no command")
+
+func (c *campaign) launch(command *types.Command, ids []string, byTag bool) {
+	now := c.pool.opts.Now()
+	f := &flight{id: *command.CommandId, sent: now, deadline: now.Add(c.pool.opts.Timeout), byTag: byTag, asked: len(ids), open: make(map[string]bool, len(ids))}
+	if command.RequestedDateTime != nil {
+		f.sent = *command.RequestedDateTime
+	}
 	for _, id := range ids {
 		f.open[id] = true
 	}
+	c.flown.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flights[f.id] = f
 	select {
 	case c.launched <- struct{}{}:
 	default:
-	}
-}
-
-func (c *campaign) giveUp(ids []string, reason string) {
-	for _, id := range ids {
-		c.answers.give(id, unreachable(reason))
 	}
 }
 
@@ -150,7 +183,7 @@ func (c *campaign) land(f *flight) {
 	defer c.mu.Unlock()
 	if _, under := c.flights[f.id]; under {
 		delete(c.flights, f.id)
-		<-c.pool.flights
+		c.pool.leave()
 	}
 }
 

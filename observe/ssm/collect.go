@@ -61,10 +61,8 @@ func (c *campaign) look(ctx context.Context, flights []*flight) {
 		})
 	}
 	_ = group.Wait()
-	if isFinal(err) {
-		for _, f := range flights {
-			c.abandon(ctx, f, explain(opList, c.cmd.Document, err))
-		}
+	if err != nil && isFinal(err) {
+		c.halt(halted(reason(ctx, opList, c.cmd.Document, err)))
 	}
 }
 
@@ -92,7 +90,8 @@ func (c *campaign) list(ctx context.Context, flights []*flight) error {
 			if f := mine[aws.ToString(command.CommandId)]; f != nil {
 				delete(mine, f.id)
 				f.targets = int(command.TargetCount)
-				f.finished = ended(string(command.Status)) || f.targets > 0 && int(command.CompletedCount) >= f.targets
+				// How many a tag has is not known before the end.
+				f.finished = ended(string(command.Status)) || !f.byTag && int(command.CompletedCount) >= f.asked
 			}
 		}
 		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
@@ -122,9 +121,7 @@ func (c *campaign) fetch(ctx context.Context, f *flight, overdue bool) {
 			return c.pool.api.ListCommandInvocations(ctx, in)
 		})
 		if err != nil {
-			if overdue || isFinal(err) {
-				c.abandon(ctx, f, explain(opInvocations, c.cmd.Document, err))
-			}
+			c.unread(ctx, f, overdue, err)
 			return
 		}
 		for i := range out.CommandInvocations {
@@ -136,7 +133,7 @@ func (c *campaign) fetch(ctx context.Context, f *flight, overdue bool) {
 		}
 	}
 	switch {
-	case len(f.open) == 0:
+	case len(f.open) == 0 && f.finished:
 		c.land(f)
 	case f.byTag && f.finished && seen >= f.targets:
 		c.abandon(ctx, f, "its instance does not carry the tag "+c.pool.opts.Tag+" (observe.ssm.targets)")
@@ -145,7 +142,19 @@ func (c *campaign) fetch(ctx context.Context, f *flight, overdue bool) {
 	}
 }
 
-// abandon answers for all that a flight still owes.
+// unread notes that the answers of a command could not be read. What may pass
+// is tried again at the next look, until the command is overdue.
+func (c *campaign) unread(ctx context.Context, f *flight, overdue bool, err error) {
+	why := reason(ctx, opInvocations, c.cmd.Document, err)
+	switch {
+	case isFinal(err):
+		c.halt(halted(why))
+	case overdue && ctx.Err() == nil:
+		c.abandon(ctx, f, why)
+	}
+}
+
+// abandon answers for all that a flight still owes, and ends it.
 func (c *campaign) abandon(ctx context.Context, f *flight, reason string) {
 	for id := range f.open {
 		c.answers.give(id, unreachable(reason))
@@ -183,7 +192,7 @@ func (c *campaign) read(inv *types.CommandInvocation) drift.Observation {
 	}
 	switch {
 	case inv.Status == types.CommandInvocationStatusSuccess && len(inv.CommandPlugins) > 0:
-		return c.cmd.Decode(aws.ToString(inv.CommandPlugins[0].Output))
+		return c.decode(aws.ToString(inv.CommandPlugins[0].Output))
 	case inv.Status == types.CommandInvocationStatusSuccess:
 		return unreachable("the command succeeded and left no output")
 	case details == "InvalidPlatform":
@@ -197,6 +206,18 @@ func (c *campaign) read(inv *types.CommandInvocation) drift.Observation {
 		words = fmt.Sprintf("%s, exit code %d", words, inv.CommandPlugins[0].ResponseCode)
 	}
 	return unreachable(words + " (" + details + ")")
+}
+
+// decode reads what an instance printed. Its owner may have made it print
+// anything; should that find a hole in the decoder, the others are looked at all
+// the same.
+func (c *campaign) decode(stdout string) (o drift.Observation) {
+	defer func() {
+		if recover() != nil { // not said: it may quote what was printed
+			o = unreachable("its answer broke the decoder: please report this as a bug")
+		}
+	}()
+	return c.cmd.Decode(stdout)
 }
 
 // statusWords says what a status means, by its details.

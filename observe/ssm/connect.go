@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -32,11 +34,26 @@ type Client struct {
 	sts *sts.Client
 }
 
+// answerWithin bounds one attempt of a call: the SDK itself waits for ever for
+// an answer on a connection that went dead.
+const answerWithin = 30 * time.Second
+
+// told makes an error of the credentials known as one.
+type told struct{ aws.CredentialsProvider }
+
+func (t told) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := t.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		err = credentialsError{err}
+	}
+	return found, err
+}
+
 // Connect prepares the SDK's client. Nothing is called but what the default
 // chain needs to find credentials.
 func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
-		config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerWithin)), config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
 	if err != nil {
 		return nil, fmt.Errorf("aws credentials: %w", err)
 	}
@@ -51,6 +68,7 @@ func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client,
 		})
 		cfg.Credentials = aws.NewCredentialsCache(provider)
 	}
+	cfg.Credentials = told{cfg.Credentials}
 	toSSM := func(o *ssm.Options) {
 		if account.Endpoint != "" {
 			o.BaseEndpoint = aws.String(account.Endpoint)

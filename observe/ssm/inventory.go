@@ -2,16 +2,16 @@ package ssm
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"golang.org/x/sync/errgroup"
-
-	"sync"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 )
@@ -51,31 +51,45 @@ func (i instance) fill(o drift.Observation) drift.Observation {
 }
 
 // inventory asks for the instances by id, 50 a call and side by side. Those
-// whose call failed are answered with the reason.
-func (p *Pool) inventory(ctx context.Context, ids []string, give func(string, drift.Observation)) map[string]instance {
+// whose call failed are answered with the reason; halt hears of an error that
+// all other calls would meet.
+func (p *Pool) inventory(ctx context.Context, a *answers, ids []string, halt context.CancelCauseFunc) map[string]instance {
 	known := make(map[string]instance, len(ids))
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(callers)
 	for chunk := range slices.Chunk(ids, batchSize) {
 		group.Go(func() error {
-			found, err := p.describe(ctx, chunk)
-			if err != nil {
-				for _, id := range chunk {
-					give(id, unreachable(explain(opInventory, "", err)))
+			p.inquire(ctx, chunk, func(chunk []string, found map[string]instance, err error) {
+				if err != nil {
+					why := reason(ctx, opInventory, "", err)
+					if isFinal(err) {
+						halt(halted(why))
+					}
+					a.giveUp(chunk, why)
+					return
 				}
-				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for id, i := range found {
-				known[id] = i
-			}
+				mu.Lock()
+				defer mu.Unlock()
+				maps.Copy(known, found)
+			})
 			return nil
 		})
 	}
 	_ = group.Wait()
 	return known
+}
+
+// inquire asks for some instances, and for parts of them where AWS objects to
+// an id.
+func (p *Pool) inquire(ctx context.Context, ids []string, told func([]string, map[string]instance, error)) {
+	found, err := p.describe(ctx, ids)
+	if one, other := split(ids, err); one != nil {
+		p.inquire(ctx, one, told)
+		p.inquire(ctx, other, told)
+		return
+	}
+	told(ids, found, err)
 }
 
 func (p *Pool) describe(ctx context.Context, ids []string) (map[string]instance, error) {

@@ -33,7 +33,7 @@ type Command struct {
 
 // Options tune a Pool. The zero value suits an account with AWS's defaults.
 type Options struct {
-	Tag      string        // "Name=value": address instances by this tag; "": by their ids
+	Tag      string        // "Name=value": address instances by this tag where more than 50 are asked about; "": by their ids
 	Rate     float64       // calls a second of each operation, while AWS does not throttle; default 5
 	InFlight int           // commands that may be under way at once, of 50 instances each; default 20
 	Timeout  time.Duration // from sending a command to giving up on its answers; default 2 minutes
@@ -84,34 +84,52 @@ func NewPool(api API, opts Options, m *metrics.Metrics) *Pool {
 	return p
 }
 
+// board takes a place among the commands under way; false: ctx has ended.
+func (p *Pool) board(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false // or a free place might be preferred
+	}
+	select {
+	case p.flights <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leave gives a place back.
+func (p *Pool) leave() { <-p.flights }
+
 // Observe runs the command on the instances and calls each once for every
 // distinct id, in any order but never at the same time. It returns when all
 // are answered. Where ctx ends before, the rest is answered as not seen, and
 // commands still under way are cancelled.
 func (p *Pool) Observe(ctx context.Context, cmd Command, ids []string, each func(id string, o drift.Observation)) {
+	ctx, halt := context.WithCancelCause(ctx)
+	defer halt(nil)
 	a := &answers{each: each, pool: p, open: map[string]bool{}}
-	known := p.inventory(ctx, a.expect(ids), a.give)
+	a.known = p.inventory(ctx, a, a.expect(ids), halt)
 	var online []string
 	for _, id := range a.left() {
-		if known[id].online {
+		if known := a.known[id]; known.online {
 			online = append(online, id)
 		} else {
-			a.give(id, known[id].offline())
+			a.give(id, known.offline())
 		}
 	}
-	a.known = known
 	slices.Sort(online) // the same fleet gives the same batches
-	(&campaign{pool: p, cmd: cmd, answers: a, flights: map[string]*flight{}, launched: make(chan struct{}, 1)}).run(ctx, online)
-	for _, id := range a.left() {
-		a.give(id, unreachable("interrupted before an answer came"))
-	}
+	c := &campaign{pool: p, cmd: cmd, answers: a, halt: halt, flights: map[string]*flight{}, launched: make(chan struct{}, 1)}
+	c.run(ctx, online)
+	a.giveUp(a.left(), ending(ctx))
 }
 
 // Addresses asks the inventory alone: what is known of instances without
 // running anything on them. Observations are NotAsked where one is online.
 func (p *Pool) Addresses(ctx context.Context, ids []string, each func(id string, o drift.Observation)) {
+	ctx, halt := context.WithCancelCause(ctx)
+	defer halt(nil)
 	a := &answers{each: each, pool: p, open: map[string]bool{}, silent: true}
-	known := p.inventory(ctx, a.expect(ids), a.give)
+	known := p.inventory(ctx, a, a.expect(ids), halt)
 	for _, id := range a.left() {
 		o := known[id].offline()
 		if known[id].online {
@@ -131,7 +149,8 @@ type answers struct {
 	silent bool // counts no observation
 }
 
-var instanceID = regexp.MustCompile(`^(i|mi)-[0-9a-f]{8,17}$`)
+// instanceID is AWS's pattern: one other id would fail the call of 50.
+var instanceID = regexp.MustCompile(`^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$`)
 
 // expect notes the ids and answers those that are none; it gives the others.
 func (a *answers) expect(ids []string) []string {
@@ -170,6 +189,12 @@ func (a *answers) give(id string, o drift.Observation) {
 		a.pool.metrics.Observations.WithLabelValues("container", o.State.String()).Inc()
 	}
 	a.each(id, o)
+}
+
+func (a *answers) giveUp(ids []string, reason string) {
+	for _, id := range ids {
+		a.give(id, unreachable(reason))
+	}
 }
 
 func (a *answers) left() []string {

@@ -102,7 +102,14 @@ func (s *Sim) serveSTS(w http.ResponseWriter, r *http.Request) {
 	action := r.PostForm.Get("Action")
 	s.mu.Lock()
 	s.calls[action]++
+	n := s.calls[action]
 	s.mu.Unlock()
+	if s.opts.Fail != nil {
+		if f := s.opts.Fail(action, n); f != nil {
+			f.serveXML(w)
+			return
+		}
+	}
 	w.Header().Set("Content-Type", "text/xml")
 	switch action {
 	case "GetCallerIdentity":
@@ -114,4 +121,13 @@ func (s *Sim) serveSTS(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusBadRequest)
 	}
+}
+
+func (f *Failure) serveXML(w http.ResponseWriter) {
+	if f.Status == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(f.Status)
+	_, _ = fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, f.Code, f.Message)
 }

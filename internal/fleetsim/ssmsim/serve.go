@@ -42,6 +42,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.calls[operation]++
+	s.roles[r.Header.Get("X-Amz-Security-Token")] = true // serveSTS makes the ARN the token
 	n, admitted := s.calls[operation], s.admit(operation, time.Now())
 	s.mu.Unlock()
 	if !admitted {

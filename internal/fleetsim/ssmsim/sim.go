@@ -7,7 +7,9 @@ package ssmsim
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,6 +42,8 @@ type Options struct {
 	Hide     time.Duration      // commands and invocations are invisible that long after SendCommand
 	Short    bool               // lists are given in pages shorter than asked for
 	Latency  time.Duration      // of every call
+	Terse    bool               // a refused instance id is not named
+	Tagged   string             // "Name=value": the role may send to instances with this tag alone
 	Fail     func(operation string, n int) *Failure
 }
 
@@ -64,6 +68,7 @@ type Sim struct {
 	commands  map[string]*command
 	order     []*command
 	calls     map[string]int
+	roles     map[string]bool
 	buckets   map[string]*bucket
 }
 
@@ -73,7 +78,7 @@ func New(opts Options) *Sim {
 		opts.Parallel = 4
 	}
 	s := &Sim{opts: opts, slots: make(chan struct{}, opts.Parallel), instances: map[string]Instance{}, documents: map[string]document{},
-		commands: map[string]*command{}, calls: map[string]int{}, buckets: map[string]*bucket{}}
+		commands: map[string]*command{}, calls: map[string]int{}, roles: map[string]bool{}, buckets: map[string]*bucket{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -114,6 +119,14 @@ func (s *Sim) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = map[string]int{}
+}
+
+// Roles tells in which assumed roles SSM was called, by ARN, sorted; "" is the
+// caller's own.
+func (s *Sim) Roles() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.roles))
 }
 
 // bucket limits one operation.
