@@ -24,6 +24,7 @@ type limiter struct {
 	*rate.Limiter
 	mu     sync.Mutex
 	full   rate.Limit
+	burst  int
 	halved time.Time // when it was last
 	went   time.Time // the last call that was not throttled
 }
@@ -38,17 +39,21 @@ const (
 )
 
 func newLimiter(perSecond float64) *limiter {
-	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))), full: rate.Limit(perSecond)}
+	burst := max(1, int(perSecond))
+	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst), full: rate.Limit(perSecond), burst: burst}
 }
 
 // slow halves the limit, once for all calls that were under way together, and
-// tells when a call last got through.
+// tells when a call last got through. What was saved up is gone: spent at once,
+// it would be throttled again.
 func (l *limiter) slow(begun time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if begun.After(l.halved) {
 		l.halved = time.Now()
 		l.SetLimit(max(min(slowest, l.full), l.Limit()/2))
+		l.SetBurst(1)
+		l.Allow()
 	}
 	return l.went
 }
@@ -59,6 +64,8 @@ func (l *limiter) passed() {
 	l.went = time.Now()
 	if now := l.Limit(); now < l.full {
 		l.SetLimit(min(l.full, now*restore))
+	} else {
+		l.SetBurst(l.burst)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // The pause between polls grows by half, up to eight times the first.
 const slowestPoll = 8
 
+// listFor is what a list may take when a command is overdue already.
+const listFor = 5 * time.Second
+
 // collect asks, at a growing distance, which commands are finished, and fetches
 // the answers of those. One poller for all commands keeps the calls few.
 func (c *campaign) collect(ctx context.Context, sent <-chan struct{}) {
@@ -46,7 +49,7 @@ func (c *campaign) collect(ctx context.Context, sent <-chan struct{}) {
 
 // look fetches what is finished, and what is overdue whether finished or not.
 func (c *campaign) look(ctx context.Context, flights []*flight) {
-	err := c.list(ctx, flights)
+	err := c.listInTime(ctx, flights)
 	now := c.pool.opts.Now()
 	var group errgroup.Group
 	group.SetLimit(callers)
@@ -64,6 +67,18 @@ func (c *campaign) look(ctx context.Context, flights []*flight) {
 	if err != nil && isFinal(err) {
 		c.halt(halted(reason(ctx, opList, c.cmd.Document, err)))
 	}
+}
+
+// listInTime lists until the first deadline: from then on its answers are to be
+// had without knowing what is finished.
+func (c *campaign) listInTime(ctx context.Context, flights []*flight) error {
+	left := c.pool.opts.Timeout
+	for _, f := range flights {
+		left = min(left, f.deadline.Sub(c.pool.opts.Now()))
+	}
+	ctx, done := context.WithTimeout(ctx, max(left, listFor))
+	defer done()
+	return c.list(ctx, flights)
 }
 
 // list notes which of the flights have ended on every instance. Commands of

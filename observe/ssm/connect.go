@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/molecule-ai/billing-reconciler/metrics"
@@ -53,6 +54,7 @@ func (t told) Retrieve(ctx context.Context) (aws.Credentials, error) {
 // chain needs to find credentials.
 func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
+		config.WithLogger(logging.Nop{}), // or it writes to the terminal
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerWithin)), config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
 	if err != nil {
 		return nil, fmt.Errorf("aws credentials: %w", err)

@@ -1,7 +1,9 @@
 package ssmsim
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -33,12 +35,13 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveSTS(w, r)
 		return
 	}
-	if s.opts.Latency > 0 {
-		select {
-		case <-time.After(s.opts.Latency):
-		case <-r.Context().Done():
-			return
-		}
+	if !s.delay(r.Context()) {
+		return
+	}
+	// An answer before the request was read would end the connection.
+	request, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return
 	}
 	s.mu.Lock()
 	s.calls[operation]++
@@ -60,13 +63,27 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, refuse("UnknownOperationException", operation))
 		return
 	}
-	var body json.RawMessage
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+	if !json.Valid(request) {
 		answer(w, nil, refuse("SerializationException", "not JSON"))
 		return
 	}
-	out, problem := handle(s, body)
+	out, problem := handle(s, request)
 	answer(w, out, problem)
+}
+
+// delay takes the latency of a call; false: the caller has gone.
+func (s *Sim) delay(ctx context.Context) bool {
+	if s.opts.Latency <= 0 {
+		return true
+	}
+	timer := time.NewTimer(s.opts.Latency)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (f *Failure) serve(w http.ResponseWriter) {
