@@ -3,6 +3,8 @@ package ssm
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
@@ -39,6 +41,20 @@ type Client struct {
 // an answer on a connection that went dead.
 const answerWithin = 30 * time.Second
 
+// whole makes good for the SDK closing a request's body when the first byte of
+// the answer is there: its WriteTo then gives io.EOF, which io.Copy takes for a
+// failure, and net/http cuts the connection while the answer is being read. It
+// happens with an endpoint that is faster than our own goroutines, one on this
+// machine. Without WriteTo, Copy reads, and EOF is an end.
+type whole struct{ aws.HTTPClient }
+
+func (w whole) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return w.HTTPClient.Do(r)
+}
+
 // told makes an error of the credentials known as one.
 type told struct{ aws.CredentialsProvider }
 
@@ -59,6 +75,7 @@ func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client,
 	if err != nil {
 		return nil, fmt.Errorf("aws credentials: %w", err)
 	}
+	cfg.HTTPClient = whole{cfg.HTTPClient}
 	simulated := isLoopback(account.Endpoint)
 	if simulated {
 		cfg.BaseEndpoint = aws.String(account.Endpoint)
