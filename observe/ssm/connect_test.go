@@ -1,6 +1,7 @@
 package ssm_test
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -103,5 +104,35 @@ func TestAddressesRunNothing(t *testing.T) {
 	}
 	if calls := r.sim.Calls(); calls["SendCommand"] != 0 || calls["DescribeInstanceInformation"] != 2 {
 		t.Errorf("called %v", calls)
+	}
+}
+
+// The policy in deploy allows what is called, and no more.
+func TestThePolicyIsWhatIsCalled(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/ssm/policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct{ Statement []struct{ Effect, Action any } }
+	if err := json.Unmarshal(text, &policy); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, statement := range policy.Statement {
+		switch action := statement.Action.(type) {
+		case string:
+			got[action] = true
+		case []any:
+			for _, one := range action {
+				got[one.(string)] = true
+			}
+		}
+	}
+	want := map[string]bool{"ssm:CancelCommand": true, "ssm:DescribeDocument": true}
+	for _, operation := range operations {
+		want["ssm:"+operation] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
 	}
 }
