@@ -113,7 +113,9 @@ func TestThePolicyIsWhatIsCalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var policy struct{ Statement []struct{ Effect, Action any } }
+	var policy struct {
+		Statement []struct{ Effect, Action any }
+	}
 	if err := json.Unmarshal(text, &policy); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 type fake struct {
 	latency time.Duration
 	running time.Duration // 0: commands never end
+	lag     time.Duration // invocations are shown as under way for that much longer
 	refuse  func(operation string, ids []string) error
 
 	mu        sync.Mutex
@@ -111,7 +112,7 @@ func (f *fake) ListCommandInvocations(ctx context.Context, in *awsssm.ListComman
 	c := f.sent[aws.ToString(in.CommandId)]
 	for _, id := range c.ids {
 		inv := types.CommandInvocation{InstanceId: aws.String(id), Status: types.CommandInvocationStatusInProgress}
-		if f.done(c) {
+		if f.done(c) && time.Since(c.at) >= f.running+f.lag {
 			inv.Status = types.CommandInvocationStatusSuccess
 			inv.CommandPlugins = []types.CommandPlugin{{Output: aws.String("good")}}
 		}

@@ -110,6 +110,33 @@ func TestTheLimitIsHalvedOnceABurst(t *testing.T) {
 	})
 }
 
+// What was saved up before AWS throttled is not spent on being throttled again,
+// and the limit comes back.
+func TestAfterThrottling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, began := newFake(), time.Now()
+		f.refuse = throttled("DescribeInstanceInformation", time.Second)
+		f.rig(ssm.Options{Rate: 20}).pool.Addresses(t.Context(), ids(20_000), func(string, drift.Observation) {})
+		if refused := len(f.calls["DescribeInstanceInformation"]) - 400; refused > 20 {
+			t.Errorf("throttled %d times within a second", refused)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("400 calls at 20 a second took %s", took)
+		}
+	})
+}
+
+// A command may be listed as finished before its invocations are.
+func TestInvocationsThatLagBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.lag = 20 * time.Second
+		if n := count(f.rig(ssm.Options{}).observe(t.Context(), t, ids(60)), drift.Observed); n != 60 {
+			t.Errorf("%d observed, want 60", n)
+		}
+	})
+}
+
 func TestTheRateIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
