@@ -32,24 +32,21 @@ type Config struct {
 	Observe Observe `yaml:"observe"`
 	// Whether and how fast drift is mended.
 	Remediate Remediate `yaml:"remediate"`
+	// When one drift is told, and how often.
+	Alerting Alerting `yaml:"alerting"`
 	// Who is told. Each entry is one of webhook, slack and alertmanager.
 	Notify []Sink `yaml:"notify"`
 	// The HTTP listener of the page, the API, the metrics and the log receivers.
 	Admin Admin `yaml:"admin"`
 	// Which labels the metrics carry.
 	Metrics Metrics `yaml:"metrics"`
+	// The daemon's own log, on stderr.
+	Log Logging `yaml:"log"`
+	// How long work in flight may take to end once the daemon is told to stop; what is left then is cut off.
+	ShutdownGrace Duration `yaml:"shutdown_grace" default:"20s" min:"1s"`
 
 	origins map[string]Origin // by dotted path; a default has none
 	file    string
-}
-
-// State says where the reconciler keeps what it knows: a database, or a
-// directory in which it runs one of its own.
-type State struct {
-	// URL of a PostgreSQL database.
-	Database drift.Secret `yaml:"database"`
-	// Directory in which to run a private PostgreSQL, in place of `database`.
-	Embedded Path `yaml:"embedded"`
 }
 
 // Source is one tenant: its database and where its workspaces run.
@@ -88,6 +85,8 @@ type Policy struct {
 	GlobalSecrets GlobalSecrets `yaml:"global_secrets" required:"true"`
 	// Names that the platform strips for platform_managed. Empty: the platform's own list.
 	StripList []string `yaml:"strip_list"`
+	// When so many desired modes change at once that the inputs are the suspect: `desired_surge` is told, and mending holds.
+	Surge Surge `yaml:"surge"`
 }
 
 // Proxy is the platform's LLM proxy.

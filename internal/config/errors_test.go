@@ -57,6 +57,9 @@ admin:
   tokens: [{ role: root }]
   listen: "8080"
 metrics: { per_source: maybe, ? [x] : y }
+log: { format: xml, level: warning }
+shutdown_grace: 0s
+alerting: { remind_after: 2h, remind_at_most: 90m, settle: -1s }
 `, nil)
 	want := []string{
 		`reconciler.yaml:2:1: registri: unknown key; did you mean "registry"?`,
@@ -100,11 +103,16 @@ metrics: { per_source: maybe, ? [x] : y }
 		`reconciler.yaml:40:19: notify[0].slack.url: required`,
 		`reconciler.yaml:40:35: notify[0].slack.min_severity: must be one of critical, high, medium, low; did you mean "high"?`,
 		`reconciler.yaml:42:12: admin.tokens[0].name: required`,
-		`reconciler.yaml:42:12: admin.tokens[0].token: required`,
+		`reconciler.yaml:42:12: admin.tokens[0].token: must be exactly one of token, token_sha256`,
 		`reconciler.yaml:42:20: admin.tokens[0].role: must be one of viewer, operator, ingest`,
 		`reconciler.yaml:43:11: admin.listen: must be host:port, such as 127.0.0.1:8080`,
 		`reconciler.yaml:44:24: metrics.per_source: must be true or false`,
 		`reconciler.yaml:44:33: metrics: a key must be a single value`,
+		`reconciler.yaml:45:16: log.format: must be one of text, json`,
+		`reconciler.yaml:45:28: log.level: must be one of debug, info, warn, error; did you mean "warn"?`,
+		`reconciler.yaml:46:17: shutdown_grace: must be at least 1s`,
+		`reconciler.yaml:47:47: alerting.remind_at_most: shorter than remind_after, 2h: the first reminder's distance is the least`,
+		`reconciler.yaml:47:60: alerting.settle: must be at least 0s`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -130,6 +138,11 @@ func TestEachOfTheseIsRefused(t *testing.T) {
 		"a name in two files":                         {"sources: [{ name: x, database: y }]\nsources_from: same.yaml\n", "same.yaml:1:11: sources[1].name: \"x\" is the name of sources[0] too (reconciler.yaml:1)"},
 		"broken syntax in a file of sources":          {"sources_from: broken.yaml\n", "broken.yaml:2:1: "},
 		"a secret and, before it, its file":           {"state:\n  database_file: same.yaml\n  database: x\n", "reconciler.yaml:3:13: state.database: both database and database_file are given; the other is in line 2"},
+		"a rate of nothing":                           {"observe: { ssm: { rate: 0 } }\n", "observe.ssm.rate: must be a number a second above 0"},
+		"a rate that is no number":                    {"observe: { ssm: { rate: NaN } }\n", "observe.ssm.rate: must be a number a second above 0"},
+		"more than all":                               {"policy: { surge: { percent: 101 } }\n", "policy.surge.percent: must be at most 100"},
+		"commands that wait for ever":                 {"observe: { ssm: { gather: 2m } }\n", "observe.ssm.gather: must be at most 1m"},
+		"one connection, where listening takes one":   {"state: { max_connections: 1 }\n", "state.max_connections: must be at least 2"},
 		"a tag without a value":                       {"observe: { ssm: { targets: { tag: Role } } }\n", `observe.ssm.targets.tag: must be "Name=value"`},
 	} {
 		t.Run(rule, func(t *testing.T) {

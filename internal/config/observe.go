@@ -4,6 +4,10 @@ package config
 type Observe struct {
 	// Time from one pass over a tenant to the next, jittered.
 	Interval Duration `yaml:"interval" default:"5m" min:"1s"`
+	// Tenants that are passed over at once.
+	SourcesAtOnce int `yaml:"sources_at_once" default:"16" min:"1"`
+	// When a pass over one tenant is given up; the next begins anew.
+	PassTimeout Duration `yaml:"pass_timeout" default:"15m" min:"10s"`
 	// From when on not having seen a container is a finding of its own.
 	StaleAfter Duration `yaml:"stale_after" default:"15m" min:"1s"`
 	// How AWS Systems Manager is used.
@@ -26,6 +30,12 @@ type SSM struct {
 	SecretsDir string `yaml:"secrets_dir" default:"/configs/secrets.d"`
 	// How instances are addressed: instance_ids, or `{tag: "Name=value"}` with fewer calls.
 	Targets Targets `yaml:"targets" default:"instance_ids"`
+	// Calls a second of each operation, in one account, region and role; fewer while AWS throttles.
+	Rate Rate `yaml:"rate" default:"5"`
+	// Commands under way at once, of up to 50 instances each, in one account, region and role.
+	InFlight int `yaml:"in_flight" default:"100" min:"1"`
+	// How long to wait for more instances before a command that is not full is sent.
+	Gather Duration `yaml:"gather" default:"2s" min:"0s" max:"1m"`
 }
 
 // Targets says how instances are addressed: by a tag, or by their ids where it

@@ -70,33 +70,9 @@ type Alertmanager struct {
 	MinSeverity Severity `yaml:"min_severity" default:"low"`
 }
 
-// Admin is the HTTP listener.
-type Admin struct {
-	// Address to listen on, host:port.
-	Listen Address `yaml:"listen" default:"127.0.0.1:8080"`
-	// Who may do what; without any, the listener answers the machine itself alone.
-	Tokens []Token `yaml:"tokens"`
-}
-
-// Token lets somebody in.
-type Token struct {
-	// Name in the log of who did what.
-	Name string `yaml:"name" required:"true"`
-	// What it allows: viewer (read), operator (act), ingest (push log lines).
-	Role Role `yaml:"role" required:"true"`
-	// The bearer token itself.
-	Token drift.Secret `yaml:"token" required:"true"`
-}
-
 func (s *Sink) validate(fail failer) {
 	if count(s.Webhook != nil, s.Slack != nil, s.Alertmanager != nil) != 1 {
 		fail("", "must be exactly one of webhook, slack, alertmanager")
-	}
-}
-
-func (s *State) validate(fail failer) {
-	if s.Database != "" && s.Embedded != "" {
-		fail("embedded", "database is given too: one of them")
 	}
 }
 

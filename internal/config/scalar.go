@@ -53,8 +53,12 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// String leaves out what is zero: 5m, not 5m0s.
+// String leaves out what is zero, 5m, not 5m0s, and counts whole days: 90d.
 func (d Duration) String() string {
+	const day = 24 * time.Hour
+	if d.Duration > 0 && d.Duration%day == 0 {
+		return strconv.FormatInt(int64(d.Duration/day), 10) + "d"
+	}
 	s := d.Duration.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -63,6 +67,19 @@ func (d Duration) String() string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// Rate is how many a second: 5, or 0.5 for one in two seconds.
+type Rate float64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rate) UnmarshalText(text []byte) error {
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(f > 0 && f <= 1e6) { // so NaN is refused too
+		return errors.New("must be a number a second above 0, such as 5 or 0.5")
+	}
+	*r = Rate(f)
+	return nil
 }
 
 // URL is an http or https URL with a host, without a trailing slash.

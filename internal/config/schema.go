@@ -16,7 +16,7 @@ import (
 // sources are this package's structs as written: their comments are the
 // descriptions of the keys, in one place for readers of code, schema and docs.
 //
-//go:embed config.go observe.go remediate.go
+//go:embed config.go daemon.go observe.go remediate.go admin.go
 var sources embed.FS
 
 // Schema gives the JSON schema of the configuration, for editors.
@@ -64,6 +64,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, text}}
 	case t.Kind() == reflect.Int:
 		return orVariable(&jsonschema.Schema{Type: "integer"})
+	case t.Kind() == reflect.Float64:
+		return orVariable(&jsonschema.Schema{Type: "number"})
 	case t.Kind() == reflect.Bool:
 		return orVariable(&jsonschema.Schema{Type: "boolean"})
 	case takesScalar(v.Elem()):
@@ -125,7 +127,7 @@ func demand(s *jsonschema.Schema, f reflect.StructField, key string, p *jsonsche
 
 func defaultOf(t reflect.Type, text string) any {
 	switch t.Kind() {
-	case reflect.Int, reflect.Bool:
+	case reflect.Int, reflect.Float64, reflect.Bool:
 		return json.RawMessage(text)
 	case reflect.Slice:
 		return strings.Split(text, ",")

@@ -116,7 +116,7 @@ func (w *shower) scalar(path string, v reflect.Value, origin string) *yaml.Node 
 		n.Tag = "!!int"
 	case v.Kind() == reflect.Bool:
 		n.Tag = "!!bool"
-	case isPlainWord(n.Value):
+	case v.Kind() == reflect.Float64, isPlainWord(n.Value):
 		n.Tag = ""
 	}
 	w.entries = append(w.entries, Entry{path, shown(v), origin})

@@ -57,4 +57,13 @@ func (Severity) words() []string { return []string{"critical", "high", "medium",
 // Role is what a token allows.
 type Role string
 
-func (Role) words() []string { return []string{"viewer", "operator", "ingest"} }
+// The roles.
+const (
+	RoleViewer   Role = "viewer"
+	RoleOperator Role = "operator"
+	RoleIngest   Role = "ingest"
+)
+
+func (Role) words() []string {
+	return []string{string(RoleViewer), string(RoleOperator), string(RoleIngest)}
+}
