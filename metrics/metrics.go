@@ -1,9 +1,16 @@
 // Package metrics declares every instrument of the reconciler in one place.
-// Labels are bounded by configuration, never by what the fleet or a log says.
+// Labels are bounded by configuration and by words of our own, never by what
+// the fleet or a log says. A series that can be known is there from the start,
+// at zero; one that nobody measures is left out: docs/metrics.md says which.
+//
+// What a replica says of a source it says only while it holds the source's
+// lease, so that replicas never contradict each other: gauges go with the
+// lease, counters stay.
 package metrics
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,56 +21,121 @@ import (
 type Metrics struct {
 	Registry *prometheus.Registry
 
-	// Workspaces counts workspaces by {source, verdict} as the last pass saw them.
-	Workspaces *prometheus.GaugeVec
-	// DriftOpen counts findings that stand, by {source, kind, severity}.
-	DriftOpen *prometheus.GaugeVec
 	// ProxyHits counts calls read from proxy logs by {attribution, result}.
 	ProxyHits *prometheus.CounterVec
 	// Observations counts looks by {witness, result}.
 	Observations *prometheus.CounterVec
 	// AWSRequests counts calls of the AWS API by {operation, result}: ok, throttled, error.
 	AWSRequests *prometheus.CounterVec
-	// PassSeconds times passes by {source}.
-	PassSeconds *prometheus.HistogramVec
-	// LastPass is the end of the last pass by {source}, in Unix seconds.
-	LastPass *prometheus.GaugeVec
 	// LogLines counts log lines by {input, result}: understood, not_understood.
 	LogLines *prometheus.CounterVec
+	// Notifications counts messages by {sink, result}.
+	Notifications *prometheus.CounterVec
+	// Reprovisions counts reprovisions that ended, by {result}.
+	Reprovisions *prometheus.CounterVec
+
+	passSeconds  *prometheus.HistogramVec // by source
+	sourceErrors *prometheus.CounterVec   // by source
+	driftOpened  *prometheus.CounterVec   // by source, severity
+	driftClosed  *prometheus.CounterVec   // by result
+	detection    prometheus.Histogram
+	storeErrors  *prometheus.CounterVec // by operation
+	paused       *prometheus.GaugeVec   // by scope
+	leader       prometheus.Gauge
+	leases       prometheus.Gauge
+	sources      prometheus.Gauge
+	reloadOK     prometheus.Gauge
+	reloadedAt   prometheus.Gauge
+
+	standing *standing // all that is known of the sources that this replica holds
 }
+
+// Option chooses how New makes the instruments.
+type Option func(*options)
+
+type options struct {
+	perSource, perWorkspace bool
+	now                     func() time.Time
+}
+
+// WithPerSource tells whether every source has series of its own; by default it
+// has. Without, the label source is "all": counts are summed over the sources,
+// ages are the greatest, and the last pass is the one furthest back.
+func WithPerSource(yes bool) Option { return func(o *options) { o.perSource = yes } }
+
+// WithPerWorkspace tells whether every workspace has a series too, however many
+// there are; by default none has.
+func WithPerWorkspace(yes bool) Option { return func(o *options) { o.perWorkspace = yes } }
+
+// WithClock sets what ages are measured by at a scrape; by default time.Now.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
 
 // New registers all instruments in a registry of their own, with the Go and
 // process collectors and build_info for version.
-func New(version string) *Metrics {
-	m := &Metrics{
-		Registry:     prometheus.NewRegistry(),
-		Workspaces:   gauge("workspaces", "Workspaces by verdict, as the last pass of their source saw them.", "source", "verdict"),
-		DriftOpen:    gauge("drift_open", "Findings that stand.", "source", "kind", "severity"),
-		ProxyHits:    counter("proxy_hits_total", "LLM calls read from proxy logs, by how they were attributed and whether they were billed.", "attribution", "result"),
-		Observations: counter("observations_total", "Looks at workspaces, by witness and result.", "witness", "result"),
-		AWSRequests:  counter("aws_requests_total", "AWS API calls, every retry counted, by operation and result.", "operation", "result"),
-		PassSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "pass_seconds", Help: "Duration of passes over a source.",
-			Buckets:                     []float64{.1, .5, 1, 5, 15, 60, 300, 900},
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
-		}, []string{"source"}),
-		LastPass: gauge("last_pass_timestamp_seconds", "When the last pass over a source ended, in Unix seconds.", "source"),
-		LogLines: counter("log_lines_total", "Proxy log lines read, by input and whether they were understood.", "input", "result"),
+func New(version string, opts ...Option) *Metrics {
+	o := options{perSource: true, now: time.Now}
+	for _, set := range opts {
+		set(&o)
 	}
-	build := gauge("build_info", "Always 1; the labels say what runs.", "version", "go_version")
+	m := &Metrics{Registry: prometheus.NewRegistry(), standing: newStanding(o)}
+	m.counters()
+	m.gauges()
+	m.histograms()
+	build := gauges("build_info", "Always 1; the labels say what runs.", "version", "go_version")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.Registry.MustRegister(m.Workspaces, m.DriftOpen, m.ProxyHits, m.Observations, m.AWSRequests, m.PassSeconds,
-		m.LastPass, m.LogLines, build, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.Notifications, m.Reprovisions,
+		m.passSeconds, m.sourceErrors, m.driftOpened, m.driftClosed, m.detection, m.storeErrors, m.paused, m.leader, m.leases,
+		m.sources, m.reloadOK, m.reloadedAt, build, m.standing,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.zero()
 	return m
+}
+
+func (m *Metrics) counters() {
+	m.ProxyHits = counters("proxy_hits_total", "LLM calls read from proxy logs, by how they were attributed and whether they were billed.", "attribution", "result")
+	m.Observations = counters("observations_total", "Looks at workspaces, by witness and result.", "witness", "result")
+	m.AWSRequests = counters("aws_requests_total", "AWS API calls, every retry counted, by operation and result.", "operation", "result")
+	m.LogLines = counters("log_lines_total", "Proxy log lines read, by input and whether they were understood.", "input", "result")
+	m.Notifications = counters("notifications_total", "Messages to people and systems, by sink and result.", "sink", "result")
+	m.Reprovisions = counters("reprovisions_total", "Reprovisions that ended, by result.", "result")
+	m.sourceErrors = counters("source_errors_total", "Passes that could not read their source.", "source")
+	m.driftOpened = counters("drift_opened_total", "Drifts that opened, by their severity then.", "source", "severity")
+	m.driftClosed = counters("drift_closed_total", "Drifts that ended, by how.", "result")
+	m.storeErrors = counters("store_errors_total", "Operations of the reconciler's own database that failed.", "operation")
+}
+
+func (m *Metrics) gauges() {
+	m.paused = gauges("paused", "Pauses in force, by what they are for.", "scope")
+	m.leader = gauge("leader", "1 while this replica does what one does for all.")
+	m.leases = gauge("leases_held", "Sources whose lease this replica holds.")
+	m.sources = gauge("sources", "Sources in this replica's configuration.")
+	m.reloadOK = gauge("config_reload_success", "0 while the configuration in force is older than the file, because the file was refused.")
+	m.reloadedAt = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was read, in Unix seconds.")
+}
+
+func (m *Metrics) histograms() {
+	m.passSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "pass_seconds", Help: "Duration of passes over a source that succeeded.",
+		Buckets:                     []float64{.1, .5, 1, 5, 15, 60, 300, 900},
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+	}, []string{"source"})
+	m.detection = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "detection_seconds", Help: "From the first wrong evidence of a drift to its event.",
+		Buckets:                     []float64{1, 5, 15, 60, 120, 300, 600, 900, 1800, 3600, 14400},
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+	})
 }
 
 const namespace = "reconciler"
 
-func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
-func counter(name, help string, labels ...string) *prometheus.CounterVec {
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }

@@ -12,35 +12,32 @@ func Record(m *metrics.Metrics, result *Result) {
 	if result.Partial {
 		return
 	}
-	type finding struct {
-		source   string
-		kind     drift.Kind
-		severity drift.Severity
-	}
-	verdicts := map[string]map[drift.Verdict]int{}
-	open := map[finding]int{}
-	for i := range result.Workspaces {
-		j := &result.Workspaces[i]
-		if verdicts[j.Workspace.Source] == nil {
-			verdicts[j.Workspace.Source] = map[drift.Verdict]int{}
-		}
-		verdicts[j.Workspace.Source][j.Verdict]++
-		for _, f := range j.Findings {
-			open[finding{j.Workspace.Source, f.Kind, f.Severity}]++
-		}
-	}
+	found := map[string]*metrics.Pass{}
 	for _, s := range result.Sources {
-		if s.Err != nil {
-			continue
+		found[s.Name] = &metrics.Pass{
+			At: result.At, Took: result.Took, Failed: s.Err != nil,
+			Counts: map[drift.Verdict]int{}, Findings: map[metrics.Finding]int{}, Blocked: map[drift.Rule]int{},
+			Verdicts: map[string]drift.Verdict{},
 		}
-		for _, v := range drift.Verdicts {
-			m.Workspaces.WithLabelValues(s.Name, string(v)).Set(float64(verdicts[s.Name][v]))
-		}
-		m.DriftOpen.DeletePartialMatch(map[string]string{"source": s.Name})
-		m.PassSeconds.WithLabelValues(s.Name).Observe(result.Took.Seconds())
-		m.LastPass.WithLabelValues(s.Name).Set(float64(result.At.Unix()))
 	}
-	for f, n := range open {
-		m.DriftOpen.WithLabelValues(f.source, string(f.kind), string(f.severity)).Set(float64(n))
+	for i := range result.Workspaces {
+		if j := &result.Workspaces[i]; found[j.Workspace.Source] != nil {
+			count(found[j.Workspace.Source], j)
+		}
+	}
+	for name, p := range found {
+		m.Pass(name, *p)
+	}
+}
+
+// count adds a workspace to what is told of its source.
+func count(p *metrics.Pass, j *Judged) {
+	p.Counts[j.Verdict]++
+	p.Verdicts[j.Workspace.ID] = j.Verdict
+	for _, f := range j.Findings {
+		p.Findings[metrics.Finding{Kind: f.Kind, Severity: f.Severity}]++
+	}
+	if j.Verdict == drift.Drifted && j.Judgement.Rule != drift.RuleGo {
+		p.Blocked[j.Judgement.Rule]++
 	}
 }

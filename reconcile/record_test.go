@@ -37,6 +37,12 @@ func series(t *testing.T, m *metrics.Metrics, name string) map[string]float64 {
 	return got
 }
 
+// nonzero leaves out what is there only to say that there is none of it.
+func nonzero(series map[string]float64) map[string]float64 {
+	maps.DeleteFunc(series, func(_ string, value float64) bool { return value == 0 })
+	return series
+}
+
 func TestRecord(t *testing.T) {
 	m := metrics.New("test")
 	bad := source("lost", "c")
@@ -51,7 +57,7 @@ func TestRecord(t *testing.T) {
 	if diff := cmp.Diff(verdicts, series(t, m, "workspaces")); diff != "" {
 		t.Errorf("workspaces (-want +got):\n%s", diff)
 	}
-	open := series(t, m, "drift_open")
+	open := nonzero(series(t, m, "drift_open"))
 	if len(open) != 8 || open["kind=mode_mismatch severity=critical source=reno "] != 1 {
 		t.Errorf("drift_open: %v", open)
 	}
@@ -69,12 +75,24 @@ func TestRecord(t *testing.T) {
 			delete(open, labels)
 		}
 	}
-	if diff := cmp.Diff(open, series(t, m, "drift_open")); diff != "" {
+	if diff := cmp.Diff(open, nonzero(series(t, m, "drift_open"))); diff != "" {
 		t.Errorf("mended: drift_open (-want +got):\n%s", diff)
+	}
+	failing := map[string]float64{"source=reno ": 0, "source=lost ": 1}
+	if diff := cmp.Diff(failing, series(t, m, "source_failing")); diff != "" {
+		t.Errorf("failing (-want +got):\n%s", diff)
 	}
 	last := map[string]float64{"source=reno ": float64(now.Unix() + 60), "source=lost ": float64(now.Unix())}
 	if diff := cmp.Diff(last, series(t, m, "last_pass_timestamp_seconds")); diff != "" {
 		t.Errorf("last pass (-want +got):\n%s", diff)
+	}
+
+	blocked := map[string]float64{"reason=off ": 0, "reason=no_platform ": 1} // what was last known of lost
+	for _, reason := range []string{"unknown", "doubtful", "not_remediable", "known_refusal"} {
+		blocked["reason="+reason+" "] = 0
+	}
+	if diff := cmp.Diff(blocked, series(t, m, "reprovision_blocked")); diff != "" {
+		t.Errorf("blocked (-want +got):\n%s", diff)
 	}
 
 	// A look at one workspace says nothing of how many there are.
