@@ -19,9 +19,12 @@ const (
 )
 
 // limiter keeps one operation below what AWS allows: halved when AWS throttles,
-// slowly restored while it does not.
+// slowly restored while it does not. One call at a time waits for its turn at
+// the rate, so that an urgent one is next.
 type limiter struct {
 	*rate.Limiter
+	turn   *line
+	under  *line // a place for each call under way
 	mu     sync.Mutex
 	full   rate.Limit
 	burst  int
@@ -40,7 +43,8 @@ const (
 
 func newLimiter(perSecond float64) *limiter {
 	burst := max(1, int(perSecond))
-	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst), full: rate.Limit(perSecond), burst: burst}
+	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst), turn: newLine(1, 0), under: newLine(callers, spare),
+		full: rate.Limit(perSecond), burst: burst}
 }
 
 // slow halves the limit, once for all calls that were under way together, and
@@ -71,16 +75,17 @@ func (l *limiter) passed() {
 
 // call makes a call when the limiter allows it, and again while it is
 // throttled. What else may pass by itself the SDK has repeated already.
-func call[T any](ctx context.Context, p *Pool, operation string, do func(context.Context) (T, error)) (T, error) {
+func call[T any](ctx context.Context, p *Pool, urgent bool, operation string, do func(context.Context) (T, error)) (T, error) {
 	var none T
 	var since time.Time // when the call was first throttled
 	l := p.limiters[operation]
 	for {
-		if err := l.wait(ctx); err != nil {
+		if err := l.begin(ctx, urgent); err != nil {
 			return none, err
 		}
 		begun := time.Now()
 		out, err := do(ctx)
+		l.under.leave()
 		switch {
 		case err == nil:
 			l.passed()
@@ -97,17 +102,24 @@ func call[T any](ctx context.Context, p *Pool, operation string, do func(context
 	}
 }
 
-// wait waits for a turn. A turn that would come too late for ctx is not waited
-// for.
-func (l *limiter) wait(ctx context.Context) error {
-	err := l.Wait(ctx)
-	if err != nil && ctx.Err() == nil {
+// begin waits for a place and a turn. A turn that would come too late for ctx
+// is not waited for. Without an error the place is held.
+func (l *limiter) begin(ctx context.Context, urgent bool) error {
+	err := ctx.Err()
+	if l.under.take(ctx, urgent) {
+		if l.turn.take(ctx, urgent) {
+			err = l.Wait(ctx)
+			l.turn.leave()
+			if err == nil {
+				return nil
+			}
+		}
+		l.under.leave()
+	}
+	if err = ctx.Err(); err == nil {
 		err = context.DeadlineExceeded
 	}
-	if err != nil {
-		return fmt.Errorf("wait for the rate limit: %w", err)
-	}
-	return nil
+	return fmt.Errorf("wait for the rate limit: %w", err)
 }
 
 // lingering gives a context that ends a little after ctx does.
@@ -117,17 +129,5 @@ func lingering(ctx context.Context, grace time.Duration) (context.Context, conte
 	return longer, func() {
 		stop()
 		cancel()
-	}
-}
-
-// pause waits; false: ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

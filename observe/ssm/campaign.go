@@ -1,228 +1,183 @@
 package ssm
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
-	"golang.org/x/sync/errgroup"
 )
 
-// campaign is one command, sent to many instances in batches and collected.
-type campaign struct {
-	pool    *Pool
-	cmd     Command
-	answers *answers
-	halt    context.CancelCauseFunc // ends the look, when nothing further can succeed
-	refused atomic.Int32            // instances that the role may send nothing to
-	flown   atomic.Int32            // commands that were sent
+// patientFor is how many times as long as the pool gathers anybody waits for
+// company, though newcomers keep coming.
+const patientFor = 5
 
-	mu       sync.Mutex
-	flights  map[string]*flight // by command id
-	launched chan struct{}      // something was added to flights
+// gathering is where instances wait to be asked of the inventory: full calls go
+// at once, the rest when nobody has come for a while. The pool's lock holds it.
+type gathering struct {
+	pool   *Pool
+	urgent bool
+	wait   time.Duration
+	queue  queue
+	first  time.Time // when the one who has waited longest came
+	timer  *time.Timer
 }
 
-// flight is one SendCommand under way.
-type flight struct {
-	id       string
-	sent     time.Time // by AWS's clock
-	deadline time.Time // by ours
-	byTag    bool
-	asked    int             // how many instances it was meant for
-	open     map[string]bool // those that owe an answer
-	targets  int             // how many instances AWS counts; 0: not known yet
-	finished bool            // on every instance
-}
-
-// run sends to all and returns when everybody has answered or been given up.
-// Whom nobody could be asked about, since ctx ended, has no answer yet.
-func (c *campaign) run(ctx context.Context, online []string) {
-	if len(online) == 0 {
-		return
-	}
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		if c.pool.opts.Tag != "" && len(online) > batchSize {
-			c.sendByTag(ctx, online)
-		} else {
-			c.sendAll(ctx, online)
-		}
-	}()
-	c.collect(ctx, sent)
-	<-sent
-	c.cancel(ctx) // what was sent while we stopped looking
-}
-
-func (c *campaign) sendAll(ctx context.Context, ids []string) {
-	var group errgroup.Group
-	group.SetLimit(callers)
-	for batch := range slices.Chunk(ids, batchSize) {
-		group.Go(func() error {
-			c.sendBatch(ctx, batch)
-			return nil
-		})
-	}
-	_ = group.Wait()
-}
-
-// sendBatch sends to a batch. Where an instance fails it, parts are tried until
-// the bad ones stand alone. It holds a place only for its own call, never while
-// it waits for one: campaigns that share few places can't lock each other out.
-func (c *campaign) sendBatch(ctx context.Context, batch []string) {
-	if !c.pool.board(ctx) {
-		return
-	}
-	out, err := c.send(ctx, &ssm.SendCommandInput{InstanceIds: batch})
-	if err == nil {
-		c.launch(out, batch, false)
-		return
-	}
-	c.pool.leave()
-	if one, other := split(batch, err); one != nil {
-		c.sendBatch(ctx, one)
-		c.sendBatch(ctx, other)
-		return
-	}
-	c.fail(ctx, batch, err)
-}
-
-// sendByTag sends once, to all that carry the tag.
-func (c *campaign) sendByTag(ctx context.Context, ids []string) {
-	if !c.pool.board(ctx) {
-		return
-	}
-	name, value, _ := strings.Cut(c.pool.opts.Tag, "=")
-	out, err := c.send(ctx, &ssm.SendCommandInput{Targets: []types.Target{{Key: aws.String("tag:" + name), Values: []string{value}}}})
-	if err == nil {
-		c.launch(out, ids, true)
-		return
-	}
-	c.pool.leave()
-	c.fail(ctx, ids, err)
-}
-
-// hopeless is after how many refused instances, while no command could be sent
-// at all, the rest is not tried one by one.
-const hopeless = 10
-
-// fail answers for instances to which nothing could be sent.
-func (c *campaign) fail(ctx context.Context, ids []string, err error) {
-	why := reason(ctx, opSend, c.cmd.Document, err)
-	switch {
-	case isDenial(err) && isAboutInstances(err, ids):
-		why = "not allowed to call ssm:SendCommand on the instance: does it carry the tag that the role's policy demands? (deploy/ssm)"
-		if c.refused.Add(1) >= hopeless && c.flown.Load() == 0 {
-			c.halt(halted(why))
-		}
-	case code(err) == invalidInstance:
-		why = "SSM does not take the instance (InvalidInstanceId): stopped or terminated since the inventory"
-	case isFinal(err):
-		c.halt(halted(why))
-	}
-	c.answers.giveUp(ids, why)
-}
-
-// sendGrace is how long the answer of a SendCommand is waited for though the
-// look has ended: the command may run, and only its answer has the id by which
-// it can be cancelled.
-const sendGrace = 2 * time.Second
-
-func (c *campaign) send(ctx context.Context, in *ssm.SendCommandInput) (*types.Command, error) {
-	in.DocumentName = aws.String(c.cmd.Document)
-	in.Parameters = c.cmd.Parameters
-	in.TimeoutSeconds = aws.Int32(deliverFor)
-	in.MaxConcurrency, in.MaxErrors = aws.String("100%"), aws.String("100%") // one failure must not stop the others
-	in.Comment = aws.String("billing-reconciler: look, change nothing")
-	out, err := call(ctx, c.pool, opSend, func(ctx context.Context) (*ssm.SendCommandOutput, error) {
-		ctx, done := lingering(ctx, sendGrace)
-		defer done()
-		return c.pool.api.SendCommand(ctx, in)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if out.Command == nil || aws.ToString(out.Command.CommandId) == "" {
-		return nil, errNoCommand
-	}
-	return out.Command, nil
-}
-
-var errNoCommand = errors.New("the answer names no command")
-
-func (c *campaign) launch(command *types.Command, ids []string, byTag bool) {
-	now := c.pool.opts.Now()
-	f := &flight{id: *command.CommandId, sent: now, deadline: now.Add(c.pool.opts.Timeout), byTag: byTag, asked: len(ids), open: make(map[string]bool, len(ids))}
-	if command.RequestedDateTime != nil {
-		f.sent = *command.RequestedDateTime
+func (g *gathering) add(a *ask, ids []string) {
+	now := time.Now()
+	if len(g.queue.order) == 0 {
+		g.first = now
 	}
 	for _, id := range ids {
-		f.open[id] = true
+		g.queue.add(id, a)
 	}
-	c.flown.Add(1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.flights[f.id] = f
-	select {
-	case c.launched <- struct{}{}:
+	for len(g.queue.order) >= batchSize {
+		g.flush()
+		g.first = now
+	}
+	switch {
+	case len(g.queue.order) == 0:
+	case g.wait <= 0:
+		g.flush()
 	default:
+		g.flushIn(min(g.wait, patientFor*g.wait-now.Sub(g.first)))
 	}
 }
 
-// land takes a flight whose instances have all answered off the list, and
-// gives its place to the next.
-func (c *campaign) land(f *flight) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, under := c.flights[f.id]; under {
-		delete(c.flights, f.id)
-		c.pool.leave()
+func (g *gathering) flush() {
+	if len(g.queue.order) > 0 {
+		b := g.queue.cut(batchSize, g.urgent)
+		g.pool.start(func() { g.pool.inquire(b) })
 	}
 }
 
-func (c *campaign) underWay() []*flight {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := make([]*flight, 0, len(c.flights))
-	for _, f := range c.flights {
-		list = append(list, f)
+// flushIn sets the time anew at which the rest goes.
+func (g *gathering) flushIn(d time.Duration) {
+	if g.timer != nil {
+		g.timer.Stop()
 	}
-	slices.SortFunc(list, func(a, b *flight) int { return a.sent.Compare(b.sent) })
-	return list
+	g.timer = time.AfterFunc(d, func() {
+		g.pool.mu.Lock()
+		defer g.pool.mu.Unlock()
+		g.flush()
+	})
 }
 
-// cancelFor bounds how long a stop takes.
-const cancelFor = 5 * time.Second
+// campaign is one command for all callers who want it sent at one time. The
+// pool's lock holds it.
+type campaign struct {
+	pool     *Pool
+	key      string
+	cmd      Command
+	askers   int
+	upstream int // instances of which the inventory has not told yet: they may fill a batch
+	queue    queue
+	sending  int         // batches that are to be sent, or being sent
+	timer    *time.Timer // runs while those wait of whom the inventory has told all
+	refused  int         // instances that the role may send nothing to
+	flown    int         // commands that were sent
+}
 
-// cancel stops commands that nobody waits for any more. It has a little time
-// of its own, since ctx has ended as a rule.
-func (c *campaign) cancel(ctx context.Context, only ...*flight) {
-	flights := only
-	if only == nil {
-		flights = c.underWay()
+// join finds the campaign of a command, or begins it.
+func (p *Pool) join(cmd Command) *campaign {
+	key := keyOf(cmd)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.campaigns[key]
+	if c == nil {
+		c = &campaign{pool: p, key: key, cmd: cmd}
+		p.campaigns[key] = c
 	}
-	if len(flights) == 0 {
-		return
+	c.askers++
+	return c
+}
+
+// keyOf is equal for commands that may share what is sent.
+func keyOf(cmd Command) string {
+	parts := []string{cmd.Document}
+	if cmd.Urgent {
+		parts = append(parts, "urgent")
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelFor)
-	defer stop()
-	var group errgroup.Group
-	group.SetLimit(callers)
-	for _, f := range flights {
-		group.Go(func() error {
-			_, _ = call(ctx, c.pool, opCancel, func(ctx context.Context) (*ssm.CancelCommandOutput, error) {
-				return c.pool.api.CancelCommand(ctx, &ssm.CancelCommandInput{CommandId: aws.String(f.id)})
-			}) // it only reads; one that goes on does no harm
-			c.land(f)
-			return nil
+	var parameters []string
+	for name, values := range cmd.Parameters {
+		parameters = append(parameters, name+"\x00"+strings.Join(values, "\x00"))
+	}
+	slices.Sort(parameters)
+	return strings.Join(append(parts, parameters...), "\x00\x00")
+}
+
+// leave takes a caller out, with the instances that the inventory would have
+// told of.
+func (c *campaign) leave(a *ask) {
+	c.queue.forget(a)
+	c.upstream -= a.upstream
+	a.upstream = 0
+	if c.askers--; c.askers == 0 {
+		delete(c.pool.campaigns, c.key)
+	}
+	c.form()
+}
+
+// form sends what there is to send: full batches at once; the rest when the
+// inventory can't add to it any more. Those whose own caller has nothing more
+// to come wait a limited time for others. By tag all go at once or none, since
+// a command reaches all who carry it.
+func (c *campaign) form() {
+	byTag := c.pool.opts.Tag != ""
+	for !byTag && len(c.queue.order) >= batchSize {
+		c.dispatch(batchSize)
+	}
+	switch {
+	case len(c.queue.order) == 0:
+		c.settleDown()
+	case c.upstream == 0:
+		c.flush()
+	case c.timer == nil && c.hasRipe():
+		c.timer = time.AfterFunc(patientFor*c.gather(), func() {
+			c.pool.mu.Lock()
+			defer c.pool.mu.Unlock()
+			c.flush()
 		})
 	}
-	_ = group.Wait()
+}
+
+func (c *campaign) gather() time.Duration {
+	if c.cmd.Urgent {
+		return 0
+	}
+	return c.pool.opts.Gather
+}
+
+// hasRipe tells whether somebody waits whose caller has nothing more to come.
+func (c *campaign) hasRipe() bool {
+	for _, id := range c.queue.order {
+		if slices.ContainsFunc(c.queue.who[id], func(a *ask) bool { return a.upstream == 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *campaign) flush() {
+	if n := len(c.queue.order); n > 0 {
+		c.dispatch(n)
+	}
+	c.settleDown()
+}
+
+func (c *campaign) settleDown() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+// dispatch sends the first n of the queue; more than a batch go by tag.
+func (c *campaign) dispatch(n int) {
+	b := c.queue.cut(n, c.cmd.Urgent)
+	b.byTag = n > batchSize
+	c.send(b)
+}
+
+func (c *campaign) send(b *batch) {
+	c.sending++
+	c.pool.start(func() { c.fly(b) })
 }

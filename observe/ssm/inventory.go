@@ -2,16 +2,13 @@ package ssm
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 )
@@ -50,54 +47,80 @@ func (i instance) fill(o drift.Observation) drift.Observation {
 	return o
 }
 
-// inventory asks for the instances by id, 50 a call and side by side. Those
-// whose call failed are answered with the reason; halt hears of an error that
-// all other calls would meet.
-func (p *Pool) inventory(ctx context.Context, a *answers, ids []string, halt context.CancelCauseFunc) map[string]instance {
-	known := make(map[string]instance, len(ids))
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(callers)
-	for chunk := range slices.Chunk(ids, batchSize) {
-		group.Go(func() error {
-			p.inquire(ctx, chunk, func(chunk []string, found map[string]instance, err error) {
-				if err != nil {
-					why := reason(ctx, opInventory, "", err)
-					if isFinal(err) {
-						halt(halted(why))
-					}
-					a.giveUp(chunk, why)
-					return
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				maps.Copy(known, found)
-			})
-			return nil
-		})
-	}
-	_ = group.Wait()
-	return known
+// inquire asks the inventory for a batch, and passes on to its campaign who is
+// to be looked into.
+func (p *Pool) inquire(b *batch) {
+	defer close(b.done)
+	defer b.stop()
+	p.inquireOf(b, p.waited(b))
 }
 
-// inquire asks for some instances, and for parts of them where AWS objects to
-// an id.
-func (p *Pool) inquire(ctx context.Context, ids []string, told func([]string, map[string]instance, error)) {
-	found, err := p.describe(ctx, ids)
-	if one, other := split(ids, err); one != nil {
-		p.inquire(ctx, one, told)
-		p.inquire(ctx, other, told)
+// inquireOf asks for some of a batch, and for parts of them where AWS objects
+// to an id. Those whose call failed are answered with the reason; an error that
+// all other calls would meet ends all questions.
+func (p *Pool) inquireOf(b *batch, ids []string) {
+	if len(ids) == 0 {
 		return
 	}
-	told(ids, found, err)
+	found, err := p.describe(b, ids)
+	if one, other := split(ids, err); one != nil {
+		p.inquireOf(b, p.waited(b, one...))
+		p.inquireOf(b, p.waited(b, other...))
+		return
+	}
+	if err != nil {
+		why := explain(opInventory, "", err)
+		p.told(b, ids, func(*ask, string) (drift.Observation, bool) { return unreachable(why), true })
+		if isFinal(err) {
+			p.halt(nil, why)
+		}
+		return
+	}
+	p.told(b, ids, func(a *ask, id string) (drift.Observation, bool) {
+		i := found[id]
+		a.note(id, i)
+		switch {
+		case !i.online:
+			return i.offline(), true
+		case a.campaign == nil:
+			return drift.Observation{Reason: "inventory only"}, true
+		}
+		return drift.Observation{}, false
+	})
 }
 
-func (p *Pool) describe(ctx context.Context, ids []string) (map[string]instance, error) {
+// told takes instances out of a batch of the inventory: answer gives what is
+// said of one, or false where it is to be looked into.
+func (p *Pool) told(b *batch, ids []string, answer func(*ask, string) (drift.Observation, bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := map[*campaign]bool{}
+	for _, id := range ids {
+		for _, a := range b.settle(id) {
+			a.upstream--
+			c := a.campaign
+			if c != nil {
+				c.upstream--
+				of[c] = true
+			}
+			if o, final := answer(a, id); final {
+				a.give(id, o)
+			} else {
+				c.queue.add(id, a)
+			}
+		}
+	}
+	for c := range of {
+		c.form()
+	}
+}
+
+func (p *Pool) describe(b *batch, ids []string) (map[string]instance, error) {
 	in := &ssm.DescribeInstanceInformationInput{MaxResults: aws.Int32(pageSize),
 		Filters: []types.InstanceInformationStringFilter{{Key: aws.String("InstanceIds"), Values: ids}}}
 	found := make(map[string]instance, len(ids))
 	for {
-		out, err := call(ctx, p, opInventory, func(ctx context.Context) (*ssm.DescribeInstanceInformationOutput, error) {
+		out, err := call(b.ctx, p, b.urgent, opInventory, func(ctx context.Context) (*ssm.DescribeInstanceInformationOutput, error) {
 			return p.api.DescribeInstanceInformation(ctx, in)
 		})
 		if err != nil {

@@ -2,8 +2,6 @@ package ssm
 
 import (
 	"context"
-	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,12 +20,16 @@ type API interface {
 	CancelCommand(context.Context, *ssm.CancelCommandInput, ...func(*ssm.Options)) (*ssm.CancelCommandOutput, error)
 }
 
-// Command is what is run on instances, and how its output is read.
+// Command is what is run on instances, and how its output is read. Callers
+// whose document and parameters are equal share what is sent.
 type Command struct {
 	Document   string
 	Parameters map[string][]string
+	// Urgent is for a few instances that a person waits for: it shares nothing
+	// with what is not urgent, waits for no company, and overtakes what waits.
+	Urgent bool
 	// Decode reads what the command printed. It must recognise an output that
-	// was cut: AWS keeps 2,500 characters.
+	// was cut: AWS keeps 2,500 characters. It is called for several at once.
 	Decode func(stdout string) drift.Observation
 }
 
@@ -35,32 +37,46 @@ type Command struct {
 type Options struct {
 	Tag      string        // "Name=value": address instances by this tag where more than 50 are asked about; "": by their ids
 	Rate     float64       // calls a second of each operation, while AWS does not throttle; default 5
-	InFlight int           // commands that may be under way at once, of 50 instances each; default 20
+	InFlight int           // commands that may be under way at once, of 50 instances each; default 100. Urgent ones may exceed it by 4
+	Gather   time.Duration // how long instances wait for those of other callers to fill a call of 50; 0: not at all; at most 5 times that
 	Timeout  time.Duration // from sending a command to giving up on its answers; default 2 minutes
 	Poll     time.Duration // first pause before asking for results; grows to eight times; default 1 s
 	Now      func() time.Time
 }
 
 // Pool is one account, region and role: the limits of AWS hold for these, so
-// all sources that share them share a Pool. Safe for concurrent use.
+// all sources that share them share a Pool. Safe for concurrent use, which is
+// what it is for: those who ask at one time share calls.
 type Pool struct {
 	api      API
 	opts     Options
 	metrics  *metrics.Metrics
 	limiters map[string]*limiter
-	flights  chan struct{} // a place for every command that may be under way
+	places   *line // a place for every command that may be under way
+	work     sync.WaitGroup
+	nudge    chan struct{} // tells the poller that what it waits for has changed
+
+	mu        sync.Mutex
+	closed    bool
+	asks      map[*ask]bool
+	inventory map[bool]*gathering // by urgency
+	campaigns map[string]*campaign
+	flights   map[*flight]bool
+	pace      pace
 }
 
-// What AWS allows in one call.
+// What AWS allows in one call, and what we allow ourselves.
 const (
 	batchSize   = 50
 	pageSize    = 50
-	callers     = 8 // calls of one kind under way at once
+	callers     = 16 // calls of one operation under way at once
+	spare       = 4  // places kept for the urgent, everywhere
 	deliverFor  = 60
-	maxInFlight = 20
+	maxInFlight = 100 // 5 a second that take up to 20 s; AWS names no limit
 )
 
-// NewPool makes a pool over an API; see Connect for AWS's own.
+// NewPool makes a pool over an API; see Connect for AWS's own. It owns nothing
+// that must be ended but what is under way: see Close.
 func NewPool(api API, opts Options, m *metrics.Metrics) *Pool {
 	if opts.Rate <= 0 {
 		opts.Rate = 5
@@ -77,136 +93,103 @@ func NewPool(api API, opts Options, m *metrics.Metrics) *Pool {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	p := &Pool{api: api, opts: opts, metrics: m, limiters: map[string]*limiter{}, flights: make(chan struct{}, opts.InFlight)}
+	p := &Pool{api: api, opts: opts, metrics: m, limiters: map[string]*limiter{}, places: newLine(opts.InFlight, spare), nudge: make(chan struct{}, 1),
+		asks: map[*ask]bool{}, campaigns: map[string]*campaign{}, flights: map[*flight]bool{}}
+	p.inventory = map[bool]*gathering{false: {pool: p, wait: opts.Gather}, true: {pool: p, urgent: true}}
 	for _, operation := range []string{opInventory, opSend, opList, opInvocations, opCancel} {
 		p.limiters[operation] = newLimiter(opts.Rate)
 	}
 	return p
 }
 
-// board takes a place among the commands under way; false: ctx has ended.
-func (p *Pool) board(ctx context.Context) bool {
-	if ctx.Err() != nil {
-		return false // or a free place might be preferred
-	}
-	select {
-	case p.flights <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// leave gives a place back.
-func (p *Pool) leave() { <-p.flights }
-
 // Observe runs the command on the instances and calls each once for every
 // distinct id, in any order but never at the same time. It returns when all
 // are answered. Where ctx ends before, the rest is answered as not seen, and
-// commands still under way are cancelled.
+// commands are cancelled where no other caller waits for them.
 func (p *Pool) Observe(ctx context.Context, cmd Command, ids []string, each func(id string, o drift.Observation)) {
-	ctx, halt := context.WithCancelCause(ctx)
-	defer halt(nil)
-	a := &answers{each: each, pool: p, open: map[string]bool{}}
-	a.known = p.inventory(ctx, a, a.expect(ids), halt)
-	var online []string
-	for _, id := range a.left() {
-		if known := a.known[id]; known.online {
-			online = append(online, id)
-		} else {
-			a.give(id, known.offline())
-		}
-	}
-	slices.Sort(online) // the same fleet gives the same batches
-	c := &campaign{pool: p, cmd: cmd, answers: a, halt: halt, flights: map[string]*flight{}, launched: make(chan struct{}, 1)}
-	c.run(ctx, online)
-	a.giveUp(a.left(), ending(ctx))
+	p.answer(ctx, ids, each, &ask{pool: p, cmd: cmd, campaign: p.join(cmd)})
 }
 
 // Addresses asks the inventory alone: what is known of instances without
 // running anything on them. Observations are NotAsked where one is online.
 func (p *Pool) Addresses(ctx context.Context, ids []string, each func(id string, o drift.Observation)) {
-	ctx, halt := context.WithCancelCause(ctx)
-	defer halt(nil)
-	a := &answers{each: each, pool: p, open: map[string]bool{}, silent: true}
-	known := p.inventory(ctx, a, a.expect(ids), halt)
-	for _, id := range a.left() {
-		o := known[id].offline()
-		if known[id].online {
-			o = known[id].fill(drift.Observation{Reason: "inventory only"})
-		}
-		a.give(id, o)
-	}
+	p.answer(ctx, ids, each, &ask{pool: p})
 }
 
-// answers makes sure that everybody is answered, and once.
-type answers struct {
-	mu     sync.Mutex
-	pool   *Pool
-	each   func(string, drift.Observation)
-	open   map[string]bool
-	known  map[string]instance
-	silent bool // counts no observation
+func (p *Pool) answer(ctx context.Context, ids []string, each func(string, drift.Observation), a *ask) {
+	a.ctx, a.halt = context.WithCancelCause(ctx)
+	defer a.halt(nil)
+	a.batches, a.open, a.known, a.wake = map[*batch]bool{}, map[string]bool{}, map[string]instance{}, make(chan struct{}, 1)
+	p.enter(a, a.expect(ids))
+	a.deliver(each)
+	p.leave(a)
+	a.giveUp(a.left(), ending(a.ctx))
+	a.deliver(each)
 }
 
-// instanceID is AWS's pattern: one other id would fail the call of 50.
-var instanceID = regexp.MustCompile(`^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$`)
-
-// expect notes the ids and answers those that are none; it gives the others.
-func (a *answers) expect(ids []string) []string {
-	var good []string
-	for _, id := range ids {
-		if a.open[id] {
-			continue
-		}
-		a.open[id] = true
-		if instanceID.MatchString(id) {
-			good = append(good, id)
-		}
-	}
-	for _, id := range ids {
-		if !instanceID.MatchString(id) {
-			a.give(id, unreachable("not an instance id"))
-		}
-	}
-	return good
-}
-
-func (a *answers) give(id string, o drift.Observation) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.open[id] {
+// enter puts a caller's instances where the inventory is asked from.
+func (p *Pool) enter(a *ask, ids []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asks[a] = true
+	switch {
+	case p.closed:
+		a.halt(halted(interrupted))
+		return
+	case a.ctx.Err() != nil:
 		return
 	}
-	delete(a.open, id)
-	if o.At.IsZero() {
-		o.At = a.pool.opts.Now()
+	a.upstream = len(ids)
+	if a.campaign != nil {
+		a.campaign.upstream += len(ids)
 	}
-	if i, ok := a.known[id]; ok {
-		o = i.fill(o)
-	}
-	if !a.silent {
-		a.pool.metrics.Observations.WithLabelValues("container", o.State.String()).Inc()
-	}
-	a.each(id, o)
+	p.inventory[a.cmd.Urgent].add(a, ids)
 }
 
-func (a *answers) giveUp(ids []string, reason string) {
-	for _, id := range ids {
-		a.give(id, unreachable(reason))
+// leave takes a caller out of all that is shared, and waits for the end of what
+// was under way for nobody else.
+func (p *Pool) leave(a *ask) {
+	p.mu.Lock()
+	delete(p.asks, a)
+	p.inventory[a.cmd.Urgent].queue.forget(a)
+	var alone []*batch
+	for b := range a.batches {
+		if b.forget(a) {
+			alone = append(alone, b)
+		}
+	}
+	if a.campaign != nil {
+		a.campaign.leave(a)
+	}
+	p.mu.Unlock()
+	for _, b := range alone {
+		<-b.done
 	}
 }
 
-func (a *answers) left() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	ids := make([]string, 0, len(a.open))
-	for id := range a.open {
-		ids = append(ids, id)
+// halt ends the questions that an error would meet too; nil: all of them.
+func (p *Pool) halt(of *campaign, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for a := range p.asks {
+		if of == nil || a.campaign == of {
+			a.halt(halted(why))
+		}
 	}
-	return ids
 }
 
-func unreachable(reason string) drift.Observation {
-	return drift.Observation{State: drift.Unreachable, Reason: reason}
+// start does something beside; Close waits for it. The caller holds the lock.
+func (p *Pool) start(do func()) { p.work.Go(do) }
+
+// Close ends all questions, as if their callers had given up, and waits until
+// nothing is under way any more, which takes a few seconds at most. Whoever
+// asks afterwards is told that nobody was asked.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	for a := range p.asks {
+		a.halt(halted(interrupted))
+	}
+	p.mu.Unlock()
+	p.work.Wait()
 }

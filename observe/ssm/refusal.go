@@ -66,14 +66,6 @@ func (h halted) Error() string { return string(h) }
 
 const interrupted = "interrupted before an answer came"
 
-// reason says of a failed call what it means and what to do.
-func reason(ctx context.Context, operation, document string, err error) string {
-	if ctx.Err() != nil {
-		return ending(ctx)
-	}
-	return explain(operation, document, err)
-}
-
 // ending says why ctx has ended.
 func ending(ctx context.Context) string {
 	if why, ok := errors.AsType[halted](context.Cause(ctx)); ok {
