@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// patientFor is how many times as long as the pool gathers anybody waits for
-// company, though newcomers keep coming.
-const patientFor = 5
+// How many times as long as the pool gathers anybody waits for company, though
+// newcomers keep coming. One more command by tag costs a call for every 50
+// instances that carry it, so it is worth to wait for a whole inventory.
+const (
+	patientFor   = 5
+	patientByTag = 30
+)
 
 // gathering is where instances wait to be asked of the inventory: full calls go
 // at once, the rest when nobody has come for a while. The pool's lock holds it.
@@ -131,7 +135,7 @@ func (c *campaign) form() {
 	case c.upstream == 0:
 		c.flush()
 	case c.timer == nil && c.hasRipe():
-		c.timer = time.AfterFunc(patientFor*c.gather(), func() {
+		c.timer = time.AfterFunc(c.patience(), func() {
 			c.pool.mu.Lock()
 			defer c.pool.mu.Unlock()
 			c.flush()
@@ -139,11 +143,15 @@ func (c *campaign) form() {
 	}
 }
 
-func (c *campaign) gather() time.Duration {
-	if c.cmd.Urgent {
+// patience is how long those wait who could go, for others who may come.
+func (c *campaign) patience() time.Duration {
+	switch {
+	case c.cmd.Urgent:
 		return 0
+	case c.pool.opts.Tag != "":
+		return patientByTag * c.pool.opts.Gather
 	}
-	return c.pool.opts.Gather
+	return patientFor * c.pool.opts.Gather
 }
 
 // hasRipe tells whether somebody waits whose caller has nothing more to come.

@@ -18,6 +18,7 @@ type fake struct {
 	latency time.Duration
 	running time.Duration // 0: commands never end
 	lag     time.Duration // invocations are shown as under way for that much longer
+	all     []string      // whom a command by tag reaches
 	refuse  func(operation string, ids []string) error
 
 	mu        sync.Mutex
@@ -81,6 +82,9 @@ func (f *fake) SendCommand(ctx context.Context, in *awsssm.SendCommandInput, _ .
 	}
 	id := fmt.Sprintf("command-%d", len(f.sent))
 	f.sent[id] = &flying{ids: in.InstanceIds, at: time.Now()}
+	if len(in.Targets) > 0 {
+		f.sent[id].ids = f.all
+	}
 	under := 0
 	for _, c := range f.sent {
 		if !f.done(c) {

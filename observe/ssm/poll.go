@@ -12,7 +12,7 @@ import (
 
 const (
 	slowestPoll = 8 // times Options.Poll: the longest pause after looks that found nothing
-	steadyPoll  = 2 // the pause while commands are being sent and others end
+	steadyPoll  = 3 // the pause while commands are being sent and others end
 	latestPoll  = 3 // the longest pause before the last of them is expected to have ended
 	stallPoll   = 5 // so long a count of ended instances stands still before they are fetched without the rest
 )

@@ -116,6 +116,11 @@ func (p *Pool) Addresses(ctx context.Context, ids []string, each func(id string,
 	p.answer(ctx, ids, each, &ask{pool: p})
 }
 
+// UrgentAddresses is Addresses for a few instances that a person waits for.
+func (p *Pool) UrgentAddresses(ctx context.Context, ids []string, each func(id string, o drift.Observation)) {
+	p.answer(ctx, ids, each, &ask{pool: p, cmd: Command{Urgent: true}})
+}
+
 func (p *Pool) answer(ctx context.Context, ids []string, each func(string, drift.Observation), a *ask) {
 	a.ctx, a.halt = context.WithCancelCause(ctx)
 	defer a.halt(nil)

@@ -74,7 +74,21 @@ func (s *Sim) sendCommand(body json.RawMessage) (any, *refusal) {
 	}
 	s.commands[c.id] = c
 	s.order = append(s.order, c)
+	s.trim()
 	return map[string]any{"Command": s.describe(c)}, nil
+}
+
+// trim forgets the oldest commands, as AWS does after 30 days, but none that
+// runs. The caller holds the lock.
+func (s *Sim) trim() {
+	for s.opts.Keep > 0 && len(s.order) > s.opts.Keep {
+		oldest := s.order[0]
+		if !oldest.canceled && slices.ContainsFunc(oldest.invocations, (*invocation).running) {
+			return
+		}
+		delete(s.commands, oldest.id)
+		s.order = slices.Delete(s.order, 0, 1)
+	}
 }
 
 // targets finds the instances of a call. One id that is unknown or not Online

@@ -3,6 +3,8 @@ package ssmsim
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -39,7 +41,7 @@ func (s *Sim) describeInstanceInformation(body json.RawMessage) (any, *refusal) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []instanceInformation
-	for _, i := range s.instances {
+	for i := range s.candidates(in) {
 		match, problem := i.matches(in)
 		if problem != nil {
 			return nil, problem
@@ -56,6 +58,23 @@ func (s *Sim) describeInstanceInformation(body json.RawMessage) (any, *refusal) 
 	})
 	part, next, problem := page(s, list, limit, in.NextToken)
 	return map[string]any{"InstanceInformationList": part, "NextToken": next}, problem
+}
+
+// candidates gives those whom the filter may let through: where it names
+// instances, these, lest a big fleet be gone through at every call.
+func (s *Sim) candidates(in inventoryInput) iter.Seq[Instance] {
+	for _, f := range in.Filters {
+		if f.Key == "InstanceIds" && len(f.Values) <= 100 {
+			return func(yield func(Instance) bool) {
+				for _, id := range slices.Compact(slices.Sorted(slices.Values(f.Values))) {
+					if i, known := s.instances[id]; known && !yield(i) {
+						return
+					}
+				}
+			}
+		}
+	}
+	return maps.Values(s.instances)
 }
 
 func (i Instance) matches(in inventoryInput) (bool, *refusal) {

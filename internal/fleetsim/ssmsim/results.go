@@ -87,8 +87,14 @@ func (s *Sim) listCommandInvocations(body json.RawMessage) (any, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []map[string]any{}
-	for _, c := range s.order {
-		if in.CommandId != "" && in.CommandId != c.id || !s.visible(c) {
+	asked := s.order
+	if in.CommandId != "" {
+		if asked = nil; s.commands[in.CommandId] != nil {
+			asked = []*command{s.commands[in.CommandId]}
+		}
+	}
+	for _, c := range asked {
+		if !s.visible(c) {
 			continue
 		}
 		shown := c.invocations

@@ -43,6 +43,7 @@ type Options struct {
 	Short    bool               // lists are given in pages shorter than asked for
 	Latency  time.Duration      // of every call
 	Terse    bool               // a refused instance id is not named
+	Keep     int                // how many commands are remembered once they ended, the newest; default all
 	Tagged   string             // "Name=value": the role may send to instances with this tag alone
 	Fail     func(operation string, n int) *Failure
 }
