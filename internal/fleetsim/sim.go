@@ -37,6 +37,7 @@ type Options struct {
 	EveryOffer bool             // every choice that the registry gives a customer, overrides among them
 	Seed       uint64           // of all that is random
 	Server     *localpg.Server  // a PostgreSQL to use; nil starts a private one
+	Recorded   bool             // a shell for each shape of machine and not for each look: for fleets above 1,000
 	SSM        ssmsim.Options   // how nasty AWS is; Runner is set
 	Adjust     func(*Sim) error // last changes before anything runs
 }
@@ -59,7 +60,8 @@ type Sim struct {
 	ownPG     bool
 	databases []string
 	mu        sync.Mutex
-	machines  map[string]*machine.Machine // by instance
+	machines  map[string]*machine.Machine // by instance; none where recorder is
+	recorder  *recorder
 }
 
 // Where the simulated platform's proxy is; nobody calls it, its log is written.
@@ -175,15 +177,12 @@ func (s *Sim) serve(ctx context.Context, opts Options) error {
 		return fmt.Errorf("make the machines: %w", err)
 	}
 	opts.SSM.Runner = s
+	if opts.Recorded && opts.SSM.Keep == 0 {
+		opts.SSM.Keep = 400 // or the answers of many passes would pile up
+	}
 	s.SSM = ssmsim.New(opts.SSM)
-	for _, m := range s.Members {
-		host := s.host(m)
-		box, err := machine.New(parent, m.Row.InstanceID, host)
-		if err != nil {
-			return err
-		}
-		s.machines[m.Row.InstanceID] = box
-		s.register(m)
+	if err := s.build(parent, opts.Recorded); err != nil {
+		return err
 	}
 	if opts.Adjust != nil {
 		if err := opts.Adjust(s); err != nil {
@@ -197,6 +196,26 @@ func (s *Sim) serve(ctx context.Context, opts Options) error {
 			return err
 		}
 		s.servers = append(s.servers, server)
+	}
+	return nil
+}
+
+// build makes a machine for every member.
+func (s *Sim) build(parent string, recorded bool) error {
+	if recorded {
+		s.recorder = newRecorder(parent)
+	}
+	for _, m := range s.Members {
+		if recorded {
+			s.recorder.set(m.Row.InstanceID, s.host(m))
+		} else {
+			box, err := machine.New(parent, m.Row.InstanceID, s.host(m))
+			if err != nil {
+				return err
+			}
+			s.machines[m.Row.InstanceID] = box
+		}
+		s.register(m)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func (s *Sim) provision(m *Member, f Fault, at time.Time) error {
 	defer s.mu.Unlock()
 	m.Fault, m.Box, m.Drains, m.Lost, m.Terminated = f, BoxRunning, false, 0, false
 	m.Started = at.UTC().Truncate(time.Millisecond)
-	if err := s.machines[m.Row.InstanceID].Set(s.host(m)); err != nil {
+	if err := s.settle(m); err != nil {
 		return fmt.Errorf("provision %s: %w", m.Row.InstanceID, err)
 	}
 	s.register(m)
@@ -174,8 +174,11 @@ func (s *Sim) register(m *Member) {
 }
 
 // Run implements ssmsim.Runner: the script in a real shell, on the instance's
-// machine.
+// machine, or what a recorded one would print.
 func (s *Sim) Run(ctx context.Context, instance, script string) (stdout string, exit int) {
+	if s.recorder != nil {
+		return s.recorder.run(ctx, instance, script)
+	}
 	box := s.machines[instance]
 	if box == nil {
 		return "", 1
