@@ -13,11 +13,11 @@ import (
 // Admin is the HTTP listener.
 type Admin struct {
 	// Address to listen on, host:port. One that other machines reach needs tokens.
-	Listen Address `yaml:"listen" default:"127.0.0.1:8080"`
+	Listen Address `yaml:"listen" default:"127.0.0.1:8080" restart:"yes"`
 	// Who may do what; without any, the listener answers the machine itself alone.
 	Tokens []Token `yaml:"tokens"`
-	// Serve https; without it, http.
-	TLS *TLS `yaml:"tls"`
+	// Serve https; without it, http. New certificates are taken up at once.
+	TLS *TLS `yaml:"tls" restart:"yes"`
 	// Wrong tokens that one address may try within a minute before it has to wait.
 	FailedAuthPerMinute int `yaml:"failed_auth_per_minute" default:"30" min:"1"`
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -164,7 +163,7 @@ func (l *loader) secretFile(p place, key *yaml.Node, v reflect.Value) {
 		return
 	}
 	name = l.absolute(name)
-	text, err := os.ReadFile(name) // #nosec G304 -- the user's own
+	text, err := l.readSecret(name)
 	if err != nil {
 		l.fail(p, "%v", err)
 		return

@@ -5,7 +5,9 @@
 //
 // The contract is docs/config.md. The structs' comments are its descriptions,
 // their tags its keys and defaults: `yaml` names the key, `default` is what
-// holds where it is not given, `required` says that nothing does.
+// holds where it is not given, `required` says that nothing does, `min` and
+// `max` bound it, `restart` says that the daemon takes a change up only when it
+// starts again.
 package config
 
 import (
@@ -45,8 +47,9 @@ type Config struct {
 	// How long work in flight may take to end once the daemon is told to stop; what is left then is cut off.
 	ShutdownGrace Duration `yaml:"shutdown_grace" default:"20s" min:"1s"`
 
-	origins map[string]Origin // by dotted path; a default has none
-	file    string
+	origins     map[string]Origin // by dotted path; a default has none
+	file        string
+	secretFiles []string // that were asked for, there or not
 }
 
 // Source is one tenant: its database and where its workspaces run.
@@ -104,9 +107,9 @@ type Proxy struct {
 // Metrics says which labels the metrics carry.
 type Metrics struct {
 	// A series per tenant.
-	PerSource bool `yaml:"per_source" default:"true"`
+	PerSource bool `yaml:"per_source" default:"true" restart:"yes"`
 	// A series per workspace, however many there are.
-	PerWorkspace bool `yaml:"per_workspace" default:"false"`
+	PerWorkspace bool `yaml:"per_workspace" default:"false" restart:"yes"`
 }
 
 // Need is what a command needs beyond what every command does.

@@ -11,11 +11,11 @@ import (
 // directory in which it runs one of its own.
 type State struct {
 	// URL of a PostgreSQL database.
-	Database drift.Secret `yaml:"database"`
+	Database drift.Secret `yaml:"database" restart:"yes"`
 	// Directory in which to run a private PostgreSQL, in place of `database`.
-	Embedded Path `yaml:"embedded"`
+	Embedded Path `yaml:"embedded" restart:"yes"`
 	// Connections that one replica may have open at once.
-	MaxConnections int `yaml:"max_connections" default:"10" min:"2"`
+	MaxConnections int `yaml:"max_connections" default:"10" min:"2" restart:"yes"`
 	// How long what is over is kept.
 	Retention Retention `yaml:"retention"`
 }
@@ -53,7 +53,7 @@ type Alerting struct {
 // Logging is the daemon's own log, on stderr.
 type Logging struct {
 	// text, key=value for people; json, an object a line.
-	Format LogStyle `yaml:"format" default:"text"`
+	Format LogStyle `yaml:"format" default:"text" restart:"yes"`
 	// Nothing below it is written: debug, info, warn or error.
 	Level LogLevel `yaml:"level" default:"info"`
 }

@@ -36,12 +36,13 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 
 // loader is one configuration being read.
 type loader struct {
-	env     func(string) (string, bool)
-	file    string // as the user wrote it
-	dir     string // what relative paths are relative to
-	origins map[string]Origin
-	failed  map[string]bool // paths that are wrong already
-	errs    Errors
+	env         func(string) (string, bool)
+	file        string // as the user wrote it
+	dir         string // what relative paths are relative to
+	origins     map[string]Origin
+	failed      map[string]bool // paths that are wrong already
+	secretFiles []string        // that were asked for
+	errs        Errors
 }
 
 // place is a node of YAML with where it stands.
@@ -66,6 +67,7 @@ func (p place) index(i int, node *yaml.Node) place {
 
 func (l *loader) load(root *yaml.Node) (*Config, error) {
 	c := &Config{origins: l.origins, file: l.file}
+	defer func() { c.secretFiles = l.secretFiles }()
 	setDefaults(reflect.ValueOf(c).Elem())
 	if root != nil {
 		p := place{file: l.file, node: root}

@@ -39,7 +39,7 @@ func rows(t reflect.Type, path string, comments map[string]string) (all []row) {
 		if key == "" {
 			continue
 		}
-		r := row{join(path, key), "", comments[t.Name()+"."+f.Name]}
+		r := row{join(path, key), "", described(t, f, comments)}
 		if text, ok := f.Tag.Lookup("default"); ok {
 			r.standard = "`" + text + "`"
 		}

@@ -99,12 +99,22 @@ func decorate(s *jsonschema.Schema, t reflect.Type, comments map[string]string) 
 			continue
 		}
 		decorate(p, f.Type, comments)
-		p.Description = comments[t.Name()+"."+f.Name]
+		p.Description = described(t, f, comments)
 		if text, ok := f.Tag.Lookup("default"); ok {
 			p.Default = defaultOf(f.Type, text)
 		}
 		demand(s, f, key, p)
 	}
+}
+
+// described gives what a key is, and when a change of it is taken up where that
+// is not at once.
+func described(t reflect.Type, f reflect.StructField, comments map[string]string) string {
+	text := comments[t.Name()+"."+f.Name]
+	if f.Tag.Get("restart") != "" {
+		text += " Changes at a restart."
+	}
+	return text
 }
 
 // demand says whether a key must be there; a secret's may be its _file. What
