@@ -42,7 +42,9 @@ const (
 )
 
 func newLimiter(perSecond float64) *limiter {
-	burst := max(1, int(perSecond))
+	// Not a whole second's worth: calls arrive closer together than they were
+	// sent, and who uses the limit up to the last is throttled for it.
+	burst := max(1, int(perSecond*0.8))
 	return &limiter{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst), turn: newLine(1, 0), under: newLine(callers, spare),
 		full: rate.Limit(perSecond), burst: burst}
 }

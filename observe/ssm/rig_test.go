@@ -37,6 +37,7 @@ type rig struct {
 	client *ssm.Client
 	pool   *ssm.Pool
 	m      *metrics.Metrics
+	decode func(string) drift.Observation // nil: command's
 }
 
 // connect starts an endpoint and a pool that speaks to it by HTTP.
@@ -96,8 +97,11 @@ var command = ssm.Command{Document: ssmsim.RunShellScript, Parameters: map[strin
 // observe holds what every test needs: everybody answered, nobody twice.
 func (r *rig) observe(ctx context.Context, t testing.TB, ids []string) map[string]drift.Observation {
 	t.Helper()
-	seen := map[string]drift.Observation{}
-	r.pool.Observe(ctx, command, ids, func(id string, o drift.Observation) {
+	seen, cmd := map[string]drift.Observation{}, command
+	if r.decode != nil {
+		cmd.Decode = r.decode
+	}
+	r.pool.Observe(ctx, cmd, ids, func(id string, o drift.Observation) {
 		if _, twice := seen[id]; twice {
 			t.Errorf("%s answered twice", id)
 		}
