@@ -37,7 +37,8 @@ var rooms = []room{
 
 	{"deploy", "files to run it somewhere, embedded; no code", nil},
 
-	{"internal/config", "the configuration; whoever needs a part of it is given that part", []string{"drift", "go.yaml.in/yaml/v4", "github.com/invopop/jsonschema"}},
+	{"internal/config", "the configuration; whoever needs a part of it is given that part", []string{"drift", "go.yaml.in/yaml/v4", "github.com/invopop/jsonschema", "github.com/fsnotify/fsnotify"}},
+	{"internal/sdnotify", "tells systemd how the daemon is; knows nothing of what it does", []string{"github.com/coreos/go-systemd/v22"}},
 	{"internal/localpg", "a private PostgreSQL; knows nothing of what it is for", []string{"github.com/jackc/pgx/v5", "github.com/fergusstrange/embedded-postgres"}},
 	{"internal/localpg/pgtest", "databases for tests", []string{"internal/localpg", "go.uber.org/goleak"}},
 	{"internal/fleetsim/...", "a simulated fleet: speaks the protocols, and must not share code with what speaks them to it (observe, platform)", []string{
@@ -46,7 +47,7 @@ var rooms = []room{
 	{"internal/arch", "nothing but tests", nil},
 
 	{"cmd/reconciler", "joins all of them", []string{
-		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "metrics", "notify", "observe/probe",
+		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "internal/sdnotify", "metrics", "notify", "observe/probe",
 		"observe/proxylog", "observe/ssm", "platform", "reconcile", "report", "store",
 		"github.com/jackc/pgx/v5", "github.com/prometheus/client_golang", "github.com/spf13/cobra", "go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/term",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", // doctor names what AWS refused
