@@ -20,6 +20,9 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /zoneinfo.zip
 ENV ZONEINFO=/zoneinfo.zip
 COPY --from=build /out/reconciler /usr/local/bin/reconciler
+# Every command in the container finds the configuration; its directory is
+# mounted, so that a change of it is seen.
+ENV RECONCILER_CONFIG=/etc/reconciler/reconciler.yaml
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/reconciler"]
