@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,7 +20,9 @@ const runShellScript = "AWS-RunShellScript"
 // account is what AWS limits: sources that share one share a pool.
 type account struct{ region, role string }
 
-// observer looks at containers through SSM. It implements reconcile.Observer.
+// observer looks at containers through SSM. It implements reconcile.Observer,
+// and is safe for concurrent use: those who ask at one time, under one key,
+// share calls.
 type observer struct {
 	probe     *probe.Probe
 	document  string
@@ -28,17 +31,39 @@ type observer struct {
 	clients   map[account]*ssm.Client
 	of        map[string]account // by source
 	progress  func(stage string, done, total int)
+	urgent    bool
+	last      *atomic.Pointer[keyed]
 }
 
-// openWitnesses opens what looks at containers and at traffic.
-func (w *world) openWitnesses(ctx context.Context) error {
+// keyed is the command of a pass: with the script in it it is big, and all
+// sources of a round send the same.
+type keyed struct {
+	key drift.Key
+	ssm.Command
+}
+
+// urgently gives an observer for a few targets that a person waits for: it
+// overtakes what passes have under way.
+func (o *observer) urgently() *observer {
+	hurry := *o
+	hurry.urgent = true
+	return &hurry
+}
+
+// openWitnesses opens what looks at containers and at traffic, once: nobody
+// else asks, so nobody is waited for.
+func (w *world) openWitnesses(ctx context.Context) error { return w.openGathering(ctx, 0) }
+
+// openGathering is openWitnesses for many who ask: their instances wait so long
+// for others, to fill a command.
+func (w *world) openGathering(ctx context.Context, gather time.Duration) error {
 	cfg := &w.cfg.Observe.SSM
 	p, err := probe.New(probe.Spec{Credentials: w.credentials, SecretsDir: cfg.SecretsDir})
 	if err != nil {
 		return err
 	}
 	o := &observer{probe: p, document: cfg.Document, container: cfg.Container, pools: map[account]*ssm.Pool{},
-		clients: map[account]*ssm.Client{}, of: map[string]account{}, progress: w.app.term.progress}
+		clients: map[account]*ssm.Client{}, of: map[string]account{}, progress: w.app.term.progress, last: &atomic.Pointer[keyed]{}}
 	for i := range w.cfg.Sources {
 		s := &w.cfg.Sources[i]
 		key := account{s.Region, s.RoleARN}
@@ -51,7 +76,9 @@ func (w *world) openWitnesses(ctx context.Context) error {
 			return fmt.Errorf("source %s: %w", s.Name, err)
 		}
 		o.clients[key] = client
-		o.pools[key] = ssm.NewPool(client, ssm.Options{Tag: cfg.Targets.Tag}, w.metrics)
+		pool := ssm.NewPool(client, ssm.Options{Tag: cfg.Targets.Tag, Rate: float64(cfg.Rate), InFlight: cfg.InFlight, Gather: gather}, w.metrics)
+		o.pools[key] = pool
+		w.closers = append(w.closers, pool.Close)
 	}
 	w.observer = o
 	witness, err := newLogWitness(w.cfg, w.metrics)
@@ -63,6 +90,21 @@ func (w *world) openWitnesses(ctx context.Context) error {
 
 // command gives what is sent, under the pass's key.
 func (o *observer) command(key drift.Key) (ssm.Command, error) {
+	last := o.last.Load()
+	if last == nil || last.key != key {
+		cmd, err := o.render(key)
+		if err != nil {
+			return cmd, err
+		}
+		last = &keyed{key, cmd}
+		o.last.Store(last)
+	}
+	cmd := last.Command
+	cmd.Urgent = o.urgent
+	return cmd, nil
+}
+
+func (o *observer) render(key drift.Key) (ssm.Command, error) {
 	cmd := ssm.Command{Document: o.document, Decode: func(stdout string) drift.Observation {
 		seen, _ := o.probe.Decode(stdout) // the reason says the same
 		return seen
@@ -91,9 +133,17 @@ func (o *observer) Observe(ctx context.Context, key drift.Key, targets []reconci
 // Neighbours gives what the inventory alone knows of targets: their addresses.
 func (o *observer) Neighbours(ctx context.Context, targets []reconcile.Target) []drift.Observation {
 	return o.each(targets, func(pool *ssm.Pool, ids []string, each func(string, drift.Observation)) {
-		pool.Addresses(ctx, ids, each)
+		if o.urgent && len(ids) <= hurriedNeighbours {
+			pool.UrgentAddresses(ctx, ids, each)
+		} else {
+			pool.Addresses(ctx, ids, each)
+		}
 	})
 }
+
+// hurriedNeighbours are at most four calls of the inventory: more would hold up
+// passes for the sake of one look.
+const hurriedNeighbours = 200
 
 func (o *observer) each(targets []reconcile.Target, ask func(*ssm.Pool, []string, func(string, drift.Observation))) []drift.Observation {
 	seen := make([]drift.Observation, len(targets))
