@@ -40,9 +40,9 @@ type Token struct {
 	// What it allows: viewer (read), operator (act), ingest (push log lines).
 	Role Role `yaml:"role" required:"true"`
 	// The bearer token itself, which the command line needs to log in.
-	Token drift.Secret `yaml:"token"`
+	Token drift.Secret `yaml:"token" either:"yes"`
 	// Its SHA-256 in 64 hex digits, which is all that the daemon needs.
-	TokenSHA256 drift.Secret `yaml:"token_sha256"`
+	TokenSHA256 drift.Secret `yaml:"token_sha256" either:"yes"`
 }
 
 // HashedToken is a token as far as the daemon has to know it.

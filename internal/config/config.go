@@ -6,7 +6,7 @@
 // The contract is docs/config.md. The structs' comments are its descriptions,
 // their tags its keys and defaults: `yaml` names the key, `default` is what
 // holds where it is not given, `required` says that nothing does, `min` and
-// `max` bound it, `restart` says that the daemon takes a change up only when it
+// `max` bound it, `either` marks those of which one must be given, `restart` says that the daemon takes a change up only when it
 // starts again.
 package config
 

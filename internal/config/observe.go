@@ -48,11 +48,11 @@ type Targets struct {
 // Log is one source of the proxy's log lines: exactly one of its parts is set.
 type Log struct {
 	// Files on this machine.
-	File *LogFile `yaml:"file"`
+	File *LogFile `yaml:"file" either:"yes"`
 	// Lines pushed to the admin listener.
-	Push *LogPush `yaml:"push"`
+	Push *LogPush `yaml:"push" either:"yes"`
 	// A topic with one line a message.
-	Kafka *LogKafka `yaml:"kafka"`
+	Kafka *LogKafka `yaml:"kafka" either:"yes"`
 }
 
 // LogFile is a set of log files on this machine.

@@ -154,6 +154,36 @@ func TestTheSchemaHasEveryKeyAndDefault(t *testing.T) {
 	}
 }
 
+func TestTheSchemaDemandsOneOfAlternatives(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root jsonschema.Schema
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"notify":       "webhook slack alertmanager",
+		"observe.logs": "file push kafka",
+		"admin.tokens": "token token_file token_sha256 token_sha256_file",
+	} {
+		s := &root
+		for key := range strings.SplitSeq(path, ".") {
+			s, _ = s.Properties.Get(key)
+		}
+		var got []string
+		for _, all := range s.Items.AllOf {
+			for _, way := range all.OneOf {
+				got = append(got, way.Required...)
+			}
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestSuggestionsAreNearOrNone(t *testing.T) {
 	for word, want := range map[string]string{
 		"regoin": `; did you mean "region"?`, "name_": `; did you mean "name"?`, "databse": `; did you mean "database"?`,

@@ -37,11 +37,11 @@ type Window struct {
 // Sink is somebody who is told: exactly one of its parts is set.
 type Sink struct {
 	// An HTTP endpoint that takes JSON.
-	Webhook *Webhook `yaml:"webhook"`
+	Webhook *Webhook `yaml:"webhook" either:"yes"`
 	// A Slack channel.
-	Slack *Slack `yaml:"slack"`
+	Slack *Slack `yaml:"slack" either:"yes"`
 	// A Prometheus Alertmanager.
-	Alertmanager *Alertmanager `yaml:"alertmanager"`
+	Alertmanager *Alertmanager `yaml:"alertmanager" either:"yes"`
 }
 
 // Webhook is an HTTP endpoint that takes JSON.

@@ -105,6 +105,27 @@ func decorate(s *jsonschema.Schema, t reflect.Type, comments map[string]string) 
 		}
 		demand(s, f, key, p)
 	}
+	demandOne(s, t)
+}
+
+// demandOne says that exactly one of the keys with an `either` tag must be
+// there; a secret's may be its _file.
+func demandOne(s *jsonschema.Schema, t reflect.Type) {
+	var ways []*jsonschema.Schema
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Tag.Get("either") == "" {
+			continue
+		}
+		key := f.Tag.Get("yaml")
+		ways = append(ways, &jsonschema.Schema{Required: []string{key}})
+		if f.Type == secretType {
+			ways = append(ways, &jsonschema.Schema{Required: []string{key + "_file"}})
+		}
+	}
+	if len(ways) > 0 {
+		s.AllOf = append(s.AllOf, &jsonschema.Schema{OneOf: ways})
+	}
 }
 
 // described gives what a key is, and when a change of it is taken up where that

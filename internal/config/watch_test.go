@@ -34,6 +34,7 @@ func begin(t *testing.T, how config.Watching, then func(*watched)) *watched {
 	w := &watched{T: t, dir: t.TempDir(), calls: make(chan string, 100)}
 	w.write("conf/a.yaml", "before")
 	w.write("tenants/one.yaml", "one")
+	w.write("tenants/empty.yaml", "")
 	w.write("volume/..2024/key", "secret")
 	w.link("..2024", "volume/..data")
 	w.link("..data/key", "volume/key")
@@ -158,6 +159,10 @@ var changes = map[string]func(*watched){
 	"a tenant's file that is gone":   func(w *watched) { w.remove("tenants/one.yaml") },
 	"a tenant's file of other name":  func(w *watched) { w.rename("tenants/one.yaml", "tenants/uno.yaml") },
 	"a file that is gone, and stays": func(w *watched) { w.remove("volume/..data") },
+	"an empty file that can't be read any more": func(w *watched) {
+		w.remove("tenants/empty.yaml")
+		w.must(os.Mkdir(w.path("tenants/empty.yaml"), 0o750))
+	},
 	"a file that can't be read, being a directory": func(w *watched) {
 		w.remove("conf/a.yaml")
 		w.must(os.Mkdir(w.path("conf/a.yaml"), 0o750))
