@@ -107,10 +107,9 @@ func call[T any](ctx context.Context, p *Pool, urgent bool, operation string, do
 // begin waits for a place and a turn. A turn that would come too late for ctx
 // is not waited for. Without an error the place is held.
 func (l *limiter) begin(ctx context.Context, urgent bool) error {
-	err := ctx.Err()
 	if l.under.take(ctx, urgent) {
 		if l.turn.take(ctx, urgent) {
-			err = l.Wait(ctx)
+			err := l.Wait(ctx)
 			l.turn.leave()
 			if err == nil {
 				return nil
@@ -118,7 +117,8 @@ func (l *limiter) begin(ctx context.Context, urgent bool) error {
 		}
 		l.under.leave()
 	}
-	if err = ctx.Err(); err == nil {
+	err := ctx.Err()
+	if err == nil {
 		err = context.DeadlineExceeded
 	}
 	return fmt.Errorf("wait for the rate limit: %w", err)

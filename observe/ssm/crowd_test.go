@@ -140,7 +140,7 @@ func TestUrgentOvertakesAPass(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				f := newFake()
 				f.running = row.running
-				f.refuse = func(operation string, batch []string) error {
+				f.refuse = func(_ string, batch []string) error {
 					if row.hang && len(batch) == 50 {
 						<-ctx.Done()
 					}
@@ -189,7 +189,7 @@ func TestUrgentAddressesOvertakeAPass(t *testing.T) {
 
 // shared starts two callers whose instances share a batch: the first half of
 // ids is the first one's.
-func (r *rig) shared(t *testing.T, ctx context.Context, ids []string) (mine, others chan map[string]drift.Observation) {
+func (r *rig) shared(ctx context.Context, t *testing.T, ids []string) (mine, others chan map[string]drift.Observation) {
 	t.Helper()
 	mine, others = make(chan map[string]drift.Observation, 1), make(chan map[string]drift.Observation, 1)
 	go func() { mine <- r.observe(ctx, t, ids[:len(ids)/2]) }()
@@ -203,7 +203,7 @@ func TestASlowInstanceHoldsUpItsOwnCallerAlone(t *testing.T) {
 	r.sim.Set(ssmsim.Instance{ID: ids[0], Never: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	slow, others := r.shared(t, ctx, ids)
+	slow, others := r.shared(ctx, t, ids)
 	select {
 	case seen := <-others:
 		if n := count(seen, drift.Observed); n != 20 {
@@ -233,7 +233,7 @@ func TestACallerWhoLeavesTakesNobodyAlong(t *testing.T) {
 		}
 		return nil
 	}}, ssm.Options{Gather: 50 * time.Millisecond})
-	left, stayed := r.shared(t, ctx, r.fleet(40))
+	left, stayed := r.shared(ctx, t, r.fleet(40))
 	if n := count(<-left, drift.Observed); n == 20 {
 		t.Error("all were observed before the caller left: the test shows nothing")
 	}
