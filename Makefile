@@ -6,7 +6,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 SHELLS   := $(wildcard scripts/*.sh .ci/run observe/probe/*.sh internal/fleetsim/machine/*.sh)
-RULES    := $(wildcard deploy/prometheus/*.rules.yml deploy/prometheus/*rules*.yaml)
+RULES    := deploy/prometheus/alerts.yaml
 # Packages that start goroutines or share state; the race detector is slow.
 RACE     := ./internal/localpg/... ./observe/... ./platform/... ./reconcile/... ./internal/fleetsim/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
@@ -58,13 +58,10 @@ shellcheck: ## the probe and our scripts
 	@scripts/need.sh shellcheck
 	shellcheck $(SHELLS)
 
-rules: ## Prometheus rules, where there are any
-ifneq ($(RULES),)
+rules: ## the alert rules: do they parse, does each fire when it should and only then
 	@scripts/need.sh prometheus
 	promtool check rules $(RULES)
-else
-	@echo "no rules yet"
-endif
+	promtool test rules $(RULES:.yaml=_test.yaml)
 
 static: build ## the binary needs no libraries, as the image promises
 	@if ldd bin/reconciler >/dev/null 2>&1; then echo "bin/reconciler is dynamically linked:"; ldd bin/reconciler; exit 1; fi

@@ -12,6 +12,7 @@ type room struct {
 var rooms = []room{
 	{"drift", "the words and the pure decisions: everyone may know it, it knows no one", nil},
 	{"metrics", "every instrument in one place; only instruments, whose labels are drift's words", []string{"drift", "github.com/prometheus/client_golang"}},
+	{"metrics/metricstest", "holds alert rules against an exposition, for tests; text in, complaints out", []string{"github.com/prometheus/common", "go.yaml.in/yaml/v4"}},
 
 	{"desired", "what should be: reads the tenant's database and the registry, and knows nothing of what is", []string{
 		"drift", "metrics", "github.com/jackc/pgx/v5", "go.yaml.in/yaml/v4", "golang.org/x/sync",
