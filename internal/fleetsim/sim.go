@@ -178,7 +178,7 @@ func (s *Sim) serve(ctx context.Context, opts Options) error {
 	}
 	opts.SSM.Runner = s
 	if opts.Recorded && opts.SSM.Keep == 0 {
-		opts.SSM.Keep = 400 // or the answers of many passes would pile up
+		opts.SSM.Keep = 1000 // or the answers of many passes would pile up
 	}
 	s.SSM = ssmsim.New(opts.SSM)
 	if err := s.build(parent, opts.Recorded); err != nil {

@@ -122,6 +122,44 @@ func TestWithoutGatheringNobodyWaits(t *testing.T) {
 	})
 }
 
+// Whose own inventory is back waits a limited time for that of others, even
+// where it hangs.
+func TestASlowInventoryHoldsUpItsOwnCallerAlone(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		gather, leave time.Duration // leave: when the slow one does
+		within        time.Duration
+	}{
+		{"nobody gathers", 0, time.Hour, 5 * time.Second},
+		{"five times as long as is gathered", time.Second, time.Hour, 11 * time.Second},
+		{"no longer than the slow one stays", 10 * time.Second, 15 * time.Second, 20 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), row.leave)
+				defer cancel()
+				f := newFake()
+				f.refuse = func(operation string, batch []string) error {
+					if operation == "DescribeInstanceInformation" && len(batch) == 50 {
+						time.Sleep(time.Minute)
+					}
+					return nil
+				}
+				r := f.rig(ssm.Options{Gather: row.gather})
+				var slow sync.WaitGroup
+				slow.Go(func() { r.observe(ctx, t, ids(100)) })
+				time.Sleep(50 * time.Millisecond) // so that no call is shared
+				began := time.Now()
+				r.observe(t.Context(), t, ids(110)[100:])
+				if took := time.Since(began); took > row.within {
+					t.Errorf("took %s, want %s at most", took, row.within)
+				}
+				slow.Wait()
+			})
+		})
+	}
+}
+
 // What a person waits for overtakes a pass: at the limiter, at the places in
 // flight, and where every call of the pass hangs.
 func TestUrgentOvertakesAPass(t *testing.T) {
@@ -288,6 +326,34 @@ func TestARefusedDocumentIsItsOwnCallersMatter(t *testing.T) {
 	if n := <-refused; n != 20 {
 		t.Errorf("%d told why, want 20", n)
 	}
+}
+
+// Who asks for addresses does not mind that answers can't be read.
+func TestADeniedReadIsNotTheInventorysMatter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.refuse = func(operation string, _ []string) error {
+			if operation == "ListCommandInvocations" {
+				return refusal("AccessDeniedException")
+			}
+			return nil
+		}
+		r := f.rig(ssm.Options{})
+		var pass sync.WaitGroup
+		pass.Go(func() {
+			for _, o := range r.observe(t.Context(), t, ids(100)) {
+				if !strings.Contains(o.Reason, "not allowed to call ssm:ListCommandInvocations") {
+					t.Errorf("%q", o.Reason)
+				}
+			}
+		})
+		r.pool.Addresses(t.Context(), ids(5000), func(id string, o drift.Observation) {
+			if o.State != drift.NotAsked {
+				t.Fatalf("%s: %s (%s)", id, o.State, o.Reason)
+			}
+		})
+		pass.Wait()
+	})
 }
 
 // Callers with other parameters share the inventory and nothing else.

@@ -120,7 +120,7 @@ func (f *flight) unread(overdue, finished bool, err error) (over bool) {
 	case f.batch.ctx.Err() != nil:
 		return false
 	case isFinal(err):
-		f.campaign.pool.halt(nil, why)
+		f.campaign.pool.halt(why, sendsCommands)
 		return false
 	case overdue:
 		f.abandon(finished, why)

@@ -72,7 +72,7 @@ func (p *Pool) inquireOf(b *batch, ids []string) {
 		why := explain(opInventory, "", err)
 		p.told(b, ids, func(*ask, string) (drift.Observation, bool) { return unreachable(why), true })
 		if isFinal(err) {
-			p.halt(nil, why)
+			p.halt(why, everybody)
 		}
 		return
 	}

@@ -158,7 +158,7 @@ func (p *Pool) look() {
 		found += n
 		// Without the list, answers are to be had at the deadlines.
 		if err != nil && isFinal(err) && !isThrottle(err) {
-			p.halt(nil, explain(opList, document, err))
+			p.halt(explain(opList, document, err), sendsCommands)
 		}
 	}
 	p.mu.Lock()

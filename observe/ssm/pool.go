@@ -172,16 +172,20 @@ func (p *Pool) leave(a *ask) {
 	}
 }
 
-// halt ends the questions that an error would meet too; nil: all of them.
-func (p *Pool) halt(of *campaign, why string) {
+// halt ends the questions that would meet an error too.
+func (p *Pool) halt(why string, meets func(*ask) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for a := range p.asks {
-		if of == nil || a.campaign == of {
+		if meets(a) {
 			a.halt(halted(why))
 		}
 	}
 }
+
+// Whom an error of the inventory, and of reading answers, would meet too.
+func everybody(*ask) bool       { return true }
+func sendsCommands(a *ask) bool { return a.campaign != nil }
 
 // start does something beside; Close waits for it. The caller holds the lock.
 func (p *Pool) start(do func()) { p.work.Go(do) }

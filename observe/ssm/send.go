@@ -100,7 +100,7 @@ func (c *campaign) fail(b *batch, ids []string, err error) {
 	}
 	c.pool.giveUp(b, ids, why)
 	if all {
-		c.pool.halt(c, why)
+		c.pool.halt(why, func(a *ask) bool { return a.campaign == c })
 	}
 }
 
