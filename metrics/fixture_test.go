@@ -37,21 +37,21 @@ func ticking(opts ...metrics.Option) (*metrics.Metrics, *clock) {
 func found(at time.Time, n int) metrics.Pass {
 	p := metrics.Pass{
 		At: at, Took: 7 * time.Second, Surge: true,
-		Counts: map[drift.Verdict]int{}, Findings: map[metrics.Finding]int{},
-		Oldest: map[drift.Severity]time.Time{}, Observed: map[metrics.Witness]time.Time{},
-		Blocked: map[drift.Rule]int{drift.RuleOff: n}, Verdicts: map[string]drift.Verdict{},
+		Counts: map[string]int{}, Findings: map[metrics.Finding]int{},
+		Oldest: map[string]time.Time{}, Observed: map[string]time.Time{},
+		Blocked: map[string]int{"off": n}, Verdicts: map[string]string{},
 	}
 	for _, v := range drift.Verdicts {
-		p.Counts[v] = n
-		p.Verdicts[fmt.Sprintf("6b66de8d-%s", v)] = v
+		p.Counts[string(v)] = n
+		p.Verdicts[fmt.Sprintf("6b66de8d-%s", v)] = string(v)
 	}
 	for _, f := range everyFinding {
 		p.Findings[f] = n
 	}
 	for i, s := range drift.Severities {
-		p.Oldest[s] = at.Add(-time.Duration(i+1) * time.Hour)
+		p.Oldest[string(s)] = at.Add(-time.Duration(i+1) * time.Hour)
 	}
-	for i, w := range []metrics.Witness{metrics.Container, metrics.Traffic, metrics.ReadEndpoint} {
+	for i, w := range []string{metrics.Container, metrics.Traffic, metrics.ReadEndpoint} {
 		p.Observed[w] = at.Add(-time.Duration(i+1) * time.Minute)
 	}
 	return p
@@ -59,11 +59,11 @@ func found(at time.Time, n int) metrics.Pass {
 
 // everyFinding is what Compare can find.
 var everyFinding = []metrics.Finding{
-	{drift.ModeMismatch, drift.Critical}, {drift.ModeMismatch, drift.High}, {drift.RoutedToProxy, drift.Critical},
-	{drift.RoutedDirect, drift.High}, {drift.CredentialNotSupplied, drift.High}, {drift.CredentialNotDelivered, drift.High},
-	{drift.PlatformCredentialExposed, drift.Critical}, {drift.ForeignCredential, drift.Medium}, {drift.ModelMismatch, drift.Medium},
-	{drift.ProxyTraffic, drift.Critical}, {drift.PathsDiverge, drift.High}, {drift.Underivable, drift.Low},
-	{drift.UnobservedTooLong, drift.Medium},
+	{string(drift.ModeMismatch), string(drift.Critical)}, {string(drift.ModeMismatch), string(drift.High)}, {string(drift.RoutedToProxy), string(drift.Critical)},
+	{string(drift.RoutedDirect), string(drift.High)}, {string(drift.CredentialNotSupplied), string(drift.High)}, {string(drift.CredentialNotDelivered), string(drift.High)},
+	{string(drift.PlatformCredentialExposed), string(drift.Critical)}, {string(drift.ForeignCredential), string(drift.Medium)}, {string(drift.ModelMismatch), string(drift.Medium)},
+	{string(drift.ProxyTraffic), string(drift.Critical)}, {string(drift.PathsDiverge), string(drift.High)}, {string(drift.Underivable), string(drift.Low)},
+	{string(drift.UnobservedTooLong), string(drift.Medium)},
 }
 
 // asTheDaemon tells m everything that a daemon with these sources does.
@@ -78,8 +78,8 @@ func asTheDaemon(m *metrics.Metrics, sources ...string) {
 		m.Pass(name, found(noon, 2))
 	}
 	m.Paused(map[string]int{"source": 1})
-	m.Opened(sources[0], drift.Critical, 40*time.Second)
-	m.Closed(drift.Resolved)
+	m.Opened(sources[0], "critical", 40*time.Second)
+	m.Closed("resolved")
 	m.StoreError("apply")
 }
 

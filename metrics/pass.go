@@ -5,29 +5,28 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/molecule-ai/billing-reconciler/drift"
 )
 
-// Pass is what one pass over a source found.
+// Pass is what one pass over a source found. Verdicts, kinds, severities and
+// rules are drift's words.
 type Pass struct {
 	At     time.Time     // when it began
 	Took   time.Duration //
 	Failed bool          // the source could not be read: nothing below counts, what was known stands
 	Surge  bool          // the inputs are suspect, and acting is held
 
-	Counts   map[drift.Verdict]int
-	Findings map[Finding]int              // those that stand, of every workspace
-	Oldest   map[drift.Severity]time.Time // when the oldest open drift of a severity opened; none: not in the map
-	Observed map[Witness]time.Time        // the look furthest back, of workspaces that should be seen; a witness that is not asked is not in the map
-	Blocked  map[drift.Rule]int           // drifted workspaces, by the rule that keeps from reprovisioning them
-	Verdicts map[string]drift.Verdict     // by workspace id; shown only WithPerWorkspace
+	Counts   map[string]int       // workspaces by verdict
+	Findings map[Finding]int      // those that stand, of every workspace
+	Oldest   map[string]time.Time // when the oldest open drift of a severity opened; none: not in the map
+	Observed map[string]time.Time // the look furthest back, of workspaces that should be seen; a witness that is not asked is not in the map
+	Blocked  map[string]int       // drifted workspaces, by the rule that keeps from reprovisioning them
+	Verdicts map[string]string    // by workspace id; shown only WithPerWorkspace
 }
 
 // Finding is what findings are counted by.
 type Finding struct {
-	Kind     drift.Kind
-	Severity drift.Severity
+	Kind     string
+	Severity string
 }
 
 // Sources says which sources are configured. Their counters are there from now
@@ -81,17 +80,17 @@ func (m *Metrics) Interval(d time.Duration) { m.standing.every(d) }
 
 // Opened counts a drift that has opened, and the time from its first wrong
 // evidence to its event.
-func (m *Metrics) Opened(source string, severity drift.Severity, detection time.Duration) {
+func (m *Metrics) Opened(source string, severity string, detection time.Duration) {
 	if !m.standing.configured(source) {
 		return
 	}
-	m.driftOpened.WithLabelValues(m.standing.label(source), string(severity)).Inc()
+	m.driftOpened.WithLabelValues(m.standing.label(source), severity).Inc()
 	m.detection.Observe(max(0, detection.Seconds()))
 }
 
 // Closed counts a drift that has ended.
-func (m *Metrics) Closed(result drift.CloseResult) {
-	m.driftClosed.WithLabelValues(string(result)).Inc()
+func (m *Metrics) Closed(result string) {
+	m.driftClosed.WithLabelValues(result).Inc()
 }
 
 func (p Pass) clone() Pass {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 )
 
@@ -50,7 +49,7 @@ func TestAgesGrowBetweenPasses(t *testing.T) {
 func TestNeverSeenAgesFromOurBeginning(t *testing.T) {
 	m, clock := ticking()
 	clock.now = clock.now.Add(time.Hour)
-	m.Pass("reno", metrics.Pass{At: clock.now, Observed: map[metrics.Witness]time.Time{metrics.Container: {}}})
+	m.Pass("reno", metrics.Pass{At: clock.now, Observed: map[string]time.Time{metrics.Container: {}}})
 	want(t, m, "never seen", map[string]string{age: "3600"})
 }
 
@@ -97,7 +96,7 @@ func TestRemovedSourceGoes(t *testing.T) {
 	m.Pass("reno", found(noon, 2))
 	m.Pass("reno", metrics.Pass{Failed: true})
 	m.Hold("reno", found(noon, 2))
-	m.Opened("reno", drift.High, time.Second)
+	m.Opened("reno", "high", time.Second)
 	if text := ours(t, m); strings.Contains(text, "reno\"") {
 		t.Errorf("a removed source is still shown:\n%s", text)
 	}
@@ -134,7 +133,7 @@ func TestReplica(t *testing.T) {
 	m.StoreError("SELECT 1")
 	m.Reloaded(true, noon)
 	m.Reloaded(false, noon.Add(time.Hour))
-	m.Opened("reno", drift.Critical, -time.Second) // found before its evidence: a clock that is ahead
+	m.Opened("reno", "critical", -time.Second) // found before its evidence: a clock that is ahead
 	want(t, m, "a replica", map[string]string{
 		`paused{scope="all"}`: "0", `paused{scope="workspace"}`: "2", `paused{scope="source"}`: "0", `paused{scope="planet"}`: "absent",
 		`store_errors_total{operation="apply"}`: "1", `store_errors_total{operation="other"}`: "1",
@@ -150,7 +149,7 @@ func TestCallersMapsStayTheirs(t *testing.T) {
 	m, _ := ticking()
 	p := found(noon, 2)
 	m.Pass("reno", p)
-	p.Counts[drift.Drifted] = 99
+	p.Counts["drifted"] = 99
 	want(t, m, "changed afterwards", map[string]string{drifted: "2"})
 }
 

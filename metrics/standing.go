@@ -131,7 +131,7 @@ func (s *standing) Collect(ch chan<- prometheus.Metric) {
 		groups[label].add(src)
 		fleet.add(src)
 		for id, verdict := range src.Verdicts {
-			e.put("workspace_verdict", 1, label, id, string(verdict))
+			e.put("workspace_verdict", 1, label, id, verdict)
 		}
 	}
 	for label, t := range groups {

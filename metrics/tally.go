@@ -16,19 +16,19 @@ type tally struct {
 
 func newTally() *tally {
 	t := &tally{Pass: Pass{
-		Counts: map[drift.Verdict]int{}, Findings: map[Finding]int{}, Blocked: map[drift.Rule]int{},
-		Oldest: map[drift.Severity]time.Time{}, Observed: map[Witness]time.Time{},
+		Counts: map[string]int{}, Findings: map[Finding]int{}, Blocked: map[string]int{},
+		Oldest: map[string]time.Time{}, Observed: map[string]time.Time{},
 	}}
 	for _, v := range drift.Verdicts {
-		t.Counts[v] = 0
+		t.Counts[string(v)] = 0
 	}
 	for kind, list := range severities {
 		for _, s := range list {
-			t.Findings[Finding{kind, s}] = 0
+			t.Findings[Finding{string(kind), string(s)}] = 0
 		}
 	}
 	for _, r := range reasons {
-		t.Blocked[r] = 0
+		t.Blocked[string(r)] = 0
 	}
 	return t
 }
@@ -100,13 +100,13 @@ func (e *exposition) put(name string, value float64, labels ...string) {
 // source tells of one source, or of all of them together.
 func (e *exposition) source(label string, t *tally) {
 	for verdict, n := range t.Counts {
-		e.put("workspaces", float64(n), label, string(verdict))
+		e.put("workspaces", float64(n), label, verdict)
 	}
 	for f, n := range t.Findings {
-		e.put("drift_open", float64(n), label, string(f.Kind), string(f.Severity))
+		e.put("drift_open", float64(n), label, f.Kind, f.Severity)
 	}
 	for witness, at := range t.Observed {
-		e.put("observation_age_seconds", e.age(at), label, string(witness))
+		e.put("observation_age_seconds", e.age(at), label, witness)
 	}
 	e.put("last_pass_timestamp_seconds", seconds(t.At), label)
 	e.put("source_failing", float64(t.failing), label)
@@ -117,13 +117,13 @@ func (e *exposition) source(label string, t *tally) {
 func (e *exposition) fleet(t *tally) {
 	for _, severity := range drift.Severities {
 		var age float64
-		if at, ok := t.Oldest[severity]; ok {
+		if at, ok := t.Oldest[string(severity)]; ok {
 			age = e.age(at)
 		}
 		e.put("drift_oldest_seconds", age, string(severity))
 	}
 	for reason, n := range t.Blocked {
-		e.put("reprovision_blocked", float64(n), string(reason))
+		e.put("reprovision_blocked", float64(n), reason)
 	}
 }
 

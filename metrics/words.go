@@ -2,14 +2,11 @@ package metrics
 
 import "github.com/molecule-ai/billing-reconciler/drift"
 
-// Witness is who tells of a workspace.
-type Witness string
-
-// The witnesses.
+// The witnesses: who tells of a workspace.
 const (
-	Container    Witness = "container"
-	Traffic      Witness = "traffic"
-	ReadEndpoint Witness = "read_endpoint"
+	Container    = "container"
+	Traffic      = "traffic"
+	ReadEndpoint = "read_endpoint"
 )
 
 // all is the source where sources have no series of their own.
@@ -55,7 +52,7 @@ func (m *Metrics) zero() {
 		words vocabulary
 	}{
 		{touch(m.ProxyHits), vocabulary{{"attributed", "ambiguous", "unattributed"}, {"billed", "rejected"}}},
-		{touch(m.Observations), vocabulary{{string(Container)}, {"observed", "not_running", "unreachable", "unsupported", "not_asked"}}},
+		{touch(m.Observations), vocabulary{{Container}, {"observed", "not_running", "unreachable", "unsupported", "not_asked"}}},
 		{touch(m.AWSRequests), vocabulary{{"SendCommand", "ListCommands", "ListCommandInvocations", "DescribeInstanceInformation"}, {"ok", "throttled", "error"}}},
 		{touch(m.LogLines), vocabulary{{"file"}, {"understood", "not_understood"}}},
 		{touch(m.Notifications), vocabulary{{"webhook", "slack", "alertmanager"}, {"ok", "error"}}},

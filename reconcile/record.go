@@ -16,8 +16,8 @@ func Record(m *metrics.Metrics, result *Result) {
 	for _, s := range result.Sources {
 		found[s.Name] = &metrics.Pass{
 			At: result.At, Took: result.Took, Failed: s.Err != nil,
-			Counts: map[drift.Verdict]int{}, Findings: map[metrics.Finding]int{}, Blocked: map[drift.Rule]int{},
-			Verdicts: map[string]drift.Verdict{},
+			Counts: map[string]int{}, Findings: map[metrics.Finding]int{}, Blocked: map[string]int{},
+			Verdicts: map[string]string{},
 		}
 	}
 	for i := range result.Workspaces {
@@ -32,12 +32,12 @@ func Record(m *metrics.Metrics, result *Result) {
 
 // count adds a workspace to what is told of its source.
 func count(p *metrics.Pass, j *Judged) {
-	p.Counts[j.Verdict]++
-	p.Verdicts[j.Workspace.ID] = j.Verdict
+	p.Counts[string(j.Verdict)]++
+	p.Verdicts[j.Workspace.ID] = string(j.Verdict)
 	for _, f := range j.Findings {
-		p.Findings[metrics.Finding{Kind: f.Kind, Severity: f.Severity}]++
+		p.Findings[metrics.Finding{Kind: string(f.Kind), Severity: string(f.Severity)}]++
 	}
 	if j.Verdict == drift.Drifted && j.Judgement.Rule != drift.RuleGo {
-		p.Blocked[j.Judgement.Rule]++
+		p.Blocked[string(j.Judgement.Rule)]++
 	}
 }
