@@ -101,6 +101,11 @@ func TestRemovedSourceGoes(t *testing.T) {
 		t.Errorf("a removed source is still shown:\n%s", text)
 	}
 	want(t, m, "the other", map[string]string{`workspaces{source="mill",verdict="drifted"}`: "2", "sources": "1"})
+	m.Sources([]string{"mill", "elsewhere"}) // held by another replica
+	m.Sources([]string{"mill"})
+	if text := ours(t, m); strings.Contains(text, "elsewhere") {
+		t.Errorf("a removed source that was held elsewhere is still shown:\n%s", text)
+	}
 	m.Sources([]string{"mill", "reno"})
 	want(t, m, "back", map[string]string{opened: "0", passes: "0", drifted: "absent"})
 }
