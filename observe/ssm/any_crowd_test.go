@@ -40,7 +40,7 @@ func weather(random *rand.Rand) func(string, []string) error {
 func isBad(id string) bool { return strings.HasSuffix(id, "7b") }
 
 // member asks at some time about some instances, and may leave early.
-func (r *rig) member(t *testing.T, f *fake, random *rand.Rand) {
+func (r *rig) member(t *testing.T, random *rand.Rand) {
 	from, n := random.IntN(600), 1+random.IntN(120)
 	urgent, leaves := random.IntN(5) == 0, random.IntN(3) == 0
 	come, stay := time.Duration(random.IntN(20_000))*time.Millisecond, time.Duration(random.IntN(30_000))*time.Millisecond
@@ -90,7 +90,7 @@ func TestAnyCrowd(t *testing.T) {
 			var crowd sync.WaitGroup
 			for n := range uint64(1 + random.IntN(15)) {
 				own := rand.New(rand.NewPCG(seed, 100+n))
-				crowd.Go(func() { r.member(t, f, own) })
+				crowd.Go(func() { r.member(t, own) })
 			}
 			crowd.Wait()
 			for id, c := range f.sent {

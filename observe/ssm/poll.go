@@ -112,11 +112,11 @@ func (p *Pool) when() time.Time {
 		}
 	}
 	for f := range p.flights {
+		age := p.pace.looked.Sub(f.launched) // below zero: sent since
 		switch {
-		case !f.launched.After(p.pace.looked):
-		case f.batch.urgent:
-			next = earlier(next, f.launched.Add(poll))
-		default:
+		case f.batch.urgent && !f.finished: // again, at a growing distance
+			next = earlier(next, p.pace.looked.Add(max(0, -age)+max(poll, age/2)))
+		case age < 0:
 			next = earlier(next, f.launched.Add(steadyPoll*poll))
 		}
 	}
