@@ -103,7 +103,7 @@ func TestARecordedAnswerIsWhatTheShellPrints(t *testing.T) {
 		if n := sim.Shells(); n != shells {
 			t.Errorf("%d shells more under another key, want none", n-shells)
 		}
-		if dirs, err := filepath.Glob(filepath.Join(sim.Dir, "machines", "[!.]*")); err != nil || len(dirs) > 0 {
+		if dirs, err := filepath.Glob(filepath.Join(sim.Dir, "machines", "[^.]*")); err != nil || len(dirs) > 0 {
 			t.Errorf("directories were left: %v, %v", dirs, err)
 		}
 	})
