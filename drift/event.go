@@ -15,6 +15,7 @@ const (
 	EventSurge            EventKind = "desired_surge"
 	EventSurgeReminder    EventKind = "desired_surge_reminder"
 	EventSurgeEnded       EventKind = "desired_surge_ended"
+	EventSurgeAccepted    EventKind = "desired_surge_accepted"
 	EventPaused           EventKind = "paused"
 	EventResumed          EventKind = "resumed"
 	EventPauseExpired     EventKind = "pause_expired"
@@ -25,7 +26,7 @@ const (
 
 // EventKinds lists them all.
 var EventKinds = []EventKind{
-	EventDriftOpened, EventDriftWorsened, EventDriftReminder, EventDriftClosed, EventSurge, EventSurgeReminder, EventSurgeEnded,
+	EventDriftOpened, EventDriftWorsened, EventDriftReminder, EventDriftClosed, EventSurge, EventSurgeReminder, EventSurgeEnded, EventSurgeAccepted,
 	EventPaused, EventResumed, EventPauseExpired, EventSuppressed, EventUnsuppressed, EventSuppressionEnded,
 }
 

@@ -79,8 +79,11 @@ type Outcome struct {
 	Gone     []string              // ids of workspaces whose state is to be forgotten
 	Episodes []EpisodeChange       // new ones (ID 0) and changed ones
 	Events   []drift.Event         // of no new episode (their Episode is set, or 0)
-	Holdings map[string][]Holding  // by workspace: all that it holds now. A workspace that is not in it was not seen, and keeps what it had
-	Looks    []int64               // requests that this look answers
+	// Holdings are by workspace: all that it holds now. A workspace that is not
+	// in it keeps what it had. One that was seen with what is known of it may be
+	// left out, which spares reading what a big source holds.
+	Holdings map[string][]Holding
+	Looks    []int64 // requests that this look answers
 }
 
 // EpisodeChange is an episode to be written, with the events that go with it;
@@ -95,6 +98,10 @@ type EpisodeChange struct {
 type Applied struct {
 	Episodes []int64       // in the order of Outcome.Episodes
 	Events   []drift.Event // all that were written, with their numbers
+	// Taken are workspaces of the source of which an address has ended, since
+	// the last Apply, because a workspace of another source was seen with it.
+	// Who gives only holdings that changed gives all of these the next time.
+	Taken []string
 }
 
 // Known is what the database holds of a source, for whoever has just got its
