@@ -27,22 +27,32 @@ func (p *Pass) observe(ctx context.Context, key drift.Key, workspaces []Judged) 
 		return
 	}
 	p.progress("observe", 0, len(targets))
-	answers := p.Observer.Observe(ctx, key, targets)
+	if p.LookFor > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, p.LookFor)
+		defer stop()
+	}
+	answers := p.observer().Observe(ctx, key, targets)
 	for target, i := range asked {
-		workspaces[i].learn(answers, target, p.now())
+		workspaces[i].learn(answers, target, p.now(), p.memory(workspaces[i].Workspace).SeenAt)
 	}
 }
 
 // learn takes the answer for a target; what was not answered is not known.
-func (j *Judged) learn(answers []drift.Observation, target int, now time.Time) {
+// How long nothing has been learned counts from the last time that its container
+// was seen, and where there never was one, from its agent's last sign of life.
+func (j *Judged) learn(answers []drift.Observation, target int, now, seen time.Time) {
 	if target >= len(answers) {
 		j.Observation.Reason = "the observer gave no answer"
 		return
 	}
 	o := answers[target]
 	j.Observation = o
-	if o.State == drift.Unreachable && !o.LastPing.IsZero() {
-		j.Unseen = max(0, now.Sub(o.LastPing))
+	if seen.IsZero() {
+		seen = o.LastPing
+	}
+	if o.State == drift.Unreachable && !seen.IsZero() {
+		j.Unseen = max(0, now.Sub(seen))
 	}
 }
 
@@ -59,4 +69,13 @@ func (p *Pass) unasked(w *drift.Workspace) drift.Observation {
 		return drift.Observation{Reason: "no way to look into containers is configured"}
 	}
 	return drift.Observation{}
+}
+
+// observer gives the one that goes before others, where somebody waits and
+// there is such a one.
+func (p *Pass) observer() Observer {
+	if hurried, ok := p.Observer.(Hurried); ok && p.Urgent {
+		return hurried.Urgently()
+	}
+	return p.Observer
 }

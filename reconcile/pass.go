@@ -56,12 +56,19 @@ type Neighbours interface {
 	Neighbours(ctx context.Context, targets []Target) []drift.Observation
 }
 
+// Hurried is what an Observer may be besides: it has another for a few targets
+// that a person waits for.
+type Hurried interface {
+	Urgently() Observer
+}
+
 // Life is what a workspace's calls can be told by: the addresses its instance
 // has, and since when.
 type Life struct {
 	Source, ID string // ID "": somebody unknown, who may hold the addresses
 	Addresses  []netip.Addr
 	Since      time.Time // start of the container; zero: not known, so that its addresses make calls doubtful and accuse no one
+	Remembered bool      // by an earlier look, not seen by this walk
 }
 
 // Unattributed are billable calls that no workspace could have made.

@@ -15,8 +15,11 @@ func (p *Pass) traffic(ctx context.Context, workspaces []Judged) *Calls {
 	}
 	lives, owners := livesOf(workspaces)
 	p.progress("read the proxy log", 0, 0)
+	if p.Strangers != nil {
+		lives = append(lives, p.Strangers(workspaces)...)
+	}
 	calls := p.Witness.Traffic(ctx, lives)
-	if p.partial() && blamesAny(calls.ByLife) {
+	if p.partial() && p.Strangers == nil && blamesAny(calls.ByLife) {
 		if others := p.others(ctx, workspaces); len(others) > 0 {
 			p.progress("read the proxy log again", 0, 0)
 			calls = p.Witness.Traffic(ctx, append(lives, others...))
@@ -42,7 +45,7 @@ func livesOf(workspaces []Judged) (lives []Life, owners []int) {
 		w, o := workspaces[i].Workspace, &workspaces[i].Observation
 		switch w.Scope() {
 		case drift.InScope:
-			lives = append(lives, Life{w.Source, w.ID, o.Addresses, o.StartedAt})
+			lives = append(lives, Life{Source: w.Source, ID: w.ID, Addresses: o.Addresses, Since: o.StartedAt})
 			owners = append(owners, i)
 		case drift.SkippedRemoved:
 		default:

@@ -25,6 +25,19 @@ type Pass struct {
 	Others      []Source                            // not walked, but known to have workspaces: any of them may hold an address that ours hold
 	Progress    func(stage string, done, total int) // called from several goroutines; nil: nobody looks. A total of 0 is not known
 	Now         func() time.Time                    // nil: the clock
+
+	// What a daemon knows beyond one walk; nil: nothing.
+	Memory    func(source, id string) Memory       // of a workspace
+	Strangers func(walked []Judged) []Life         // who else may hold addresses, in place of asking for it
+	Gate      func(context.Context) (leave func()) // entered to read a source; leave is called when that is done
+	LookFor   time.Duration                        // that containers are looked at; what has not answered by then was not seen. 0: no bound
+	Urgent    bool                                 // somebody waits for it: it goes before others where there is a queue
+}
+
+// Memory is what earlier looks leave to the next.
+type Memory struct {
+	SeenAt    time.Time    // when its container was last seen; zero: never
+	Overrides []drift.Mode // earlier recognised overrides
 }
 
 // readers bounds how many sources are read at once.
@@ -72,6 +85,13 @@ func (p *Pass) now() time.Time {
 	return p.Now()
 }
 
+func (p *Pass) memory(w *drift.Workspace) Memory {
+	if p.Memory == nil {
+		return Memory{}
+	}
+	return p.Memory(w.Source, w.ID)
+}
+
 func (p *Pass) read(ctx context.Context, key drift.Key, result *Result) {
 	found := make([][]Judged, len(p.Sources))
 	result.Sources = make([]SourceResult, len(p.Sources))
@@ -99,6 +119,9 @@ func (p *Pass) read(ctx context.Context, key drift.Key, result *Result) {
 func (p *Pass) readSource(ctx context.Context, source Source, key drift.Key) ([]Judged, error) {
 	var found []Judged
 	sel := Selection{IDs: p.Only[source.Name], Key: key, Credentials: p.Credentials}
+	if p.Gate != nil {
+		defer p.Gate(ctx)()
+	}
 	err := source.Reader.Workspaces(ctx, sel, func(w *drift.Workspace) error {
 		found = append(found, Judged{Facts: drift.Facts{Workspace: w, Desired: p.Resolver.Desired(w)}})
 		if len(found)%1000 == 0 {
@@ -121,7 +144,8 @@ func (p *Pass) progress(stage string, done, total int) {
 func (p *Pass) judge(j *Judged) {
 	j.Findings = drift.Compare(p.Policy, &j.Facts)
 	j.Verdict, j.Reason = drift.Conclude(p.Policy, &j.Facts, j.Findings)
-	j.Causes = drift.Diagnose(p.Resolver, drift.Past{Previous: p.Previous}, &j.Facts, j.Findings)
+	past := drift.Past{Previous: p.Previous, Overrides: p.memory(j.Workspace).Overrides}
+	j.Causes = drift.Diagnose(p.Resolver, past, &j.Facts, j.Findings)
 }
 
 // decide comes last: what may be done rests on everything that was asked.

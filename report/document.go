@@ -37,6 +37,7 @@ type Workspace struct {
 	Verdict      *drift.Verdict     `json:"verdict"`
 	Findings     []Finding          `json:"findings"`
 	Cause        *Cause             `json:"cause"`
+	Action       *Action            `json:"action"`
 }
 
 // Desired is what the workspace should be.
@@ -125,6 +126,13 @@ type Cause struct {
 type Fit struct {
 	Code    drift.CauseCode `json:"code"`
 	Summary string          `json:"summary"`
+}
+
+// Action is what may be done about the workspace, or the rule that keeps from
+// it.
+type Action struct {
+	Rule    drift.Rule `json:"rule"`
+	Summary string     `json:"summary"`
 }
 
 // Summary counts.

@@ -25,6 +25,9 @@ func workspace(j *reconcile.Judged, opts Options) Workspace {
 		out.Findings = append(out.Findings, toFinding(f))
 	}
 	out.Cause = cause(j.Causes)
+	if j.Judgement.Rule != "" {
+		out.Action = &Action{j.Judgement.Rule, j.Judgement.Words}
+	}
 	return out
 }
 

@@ -2,18 +2,22 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net"
-	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/internal/config"
 	"github.com/molecule-ai/billing-reconciler/internal/fleetsim"
-	"github.com/molecule-ai/billing-reconciler/reconcile"
+	"github.com/molecule-ai/billing-reconciler/report"
+	"github.com/molecule-ai/billing-reconciler/store"
 )
 
 // demoFlags say what the demo shows.
@@ -22,7 +26,7 @@ type demoFlags struct {
 	listen     string
 	remediate  bool
 	every      time.Duration
-	passes     int
+	length     time.Duration
 }
 
 func (a *app) demoCommand() *cobra.Command {
@@ -32,7 +36,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "see it work on this machine, with nothing configured",
 		Long: `Starts a private PostgreSQL, a simulated fleet behind an SSM endpoint that speaks
 the real protocol and runs the probe in a real shell, a platform API, and live proxy
-traffic; then looks at all of it every few seconds, by the same code as check.
+traffic; and on all of it the daemon itself, as "reconciler run" does.
 
 The first workspace is the incident of 2026-05-28. Others break and are mended
 as you watch. Ctrl-C ends it and leaves nothing behind.`,
@@ -42,10 +46,10 @@ as you watch. Ctrl-C ends it and leaves nothing behind.`,
 		},
 	}
 	cmd.Flags().IntVar(&flags.workspaces, "workspaces", 200, "how many workspaces the fleet has")
-	cmd.Flags().StringVar(&flags.listen, "listen", "127.0.0.1:8080", "`address` on which /metrics is served")
+	cmd.Flags().StringVar(&flags.listen, "listen", "127.0.0.1:8080", "`address` on which the daemon serves")
 	cmd.Flags().BoolVar(&flags.remediate, "remediate", false, "say of each drift what would be done, or what keeps from it (nothing is reprovisioned yet)")
-	cmd.Flags().DurationVar(&flags.every, "every", 5*time.Second, "pause between passes")
-	cmd.Flags().IntVar(&flags.passes, "passes", 0, "end after so many passes; 0: at Ctrl-C")
+	cmd.Flags().DurationVar(&flags.every, "every", 5*time.Second, "time between passes")
+	cmd.Flags().DurationVar(&flags.length, "for", 0, "end after so long; 0: at Ctrl-C")
 	return cmd
 }
 
@@ -58,26 +62,59 @@ func (a *app) demo(ctx context.Context, flags demoFlags, chosen bool) (err error
 		return err
 	}
 	defer func() { _ = listener.Close() }()
+	if flags.length > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, flags.length)
+		defer stop()
+	}
 	a.say("starting PostgreSQL, the platform and %d workspaces ...", flags.workspaces)
-	sim, err := fleetsim.Start(ctx, fleetsim.Options{Workspaces: flags.workspaces, Faults: true})
+	sim, err := fleetsim.Start(ctx, fleetsim.Options{Workspaces: flags.workspaces, Faults: true, Recorded: flags.workspaces > recordedAbove,
+		Listen: listener.Addr().String(), Interval: flags.every})
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
 	a.configPath = sim.ConfigPath
-	w, err := a.open(ctx, forCheck)
+	return interrupted(ctx, a.demonstrate(ctx, sim, listener, flags))
+}
+
+// recordedAbove is the size from which on the simulated machines repeat what
+// the probe printed once, in place of running a shell each time.
+const recordedAbove = 1000
+
+// demonstrate runs the daemon on the fleet and shows what happens.
+func (a *app) demonstrate(ctx context.Context, sim *fleetsim.Sim, listener net.Listener, flags demoFlags) error {
+	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	stop := serveMetrics(listener, w)
-	defer stop()
-	a.say("metrics: http://%s/metrics", listener.Addr())
+	if err := cfg.Validate(config.NeedAWS | config.NeedState); err != nil {
+		return err
+	}
+	level := &slog.LevelVar{}
+	if level.Set(slog.LevelError); a.verbose { // what happens is shown, not logged
+		level.Set(slog.LevelDebug)
+	}
+	a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+	s, err := a.openService(ctx, cfg, level)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	a.say("daemon:        http://%s   (/metrics, /readyz, /api/v1/openapi.json)", listener.Addr())
 	a.say("configuration: %s", sim.ConfigPath)
-	a.say("  from another terminal: reconciler explain %s --config %s", shortID(fleetsim.IncidentID), sim.ConfigPath)
+	a.say("  from another terminal, with --config %s:", sim.ConfigPath)
+	a.say("  reconciler status | drifts | events --follow | explain %s | pause --reason lunch --for 5m", shortID(fleetsim.IncidentID))
 	stopLive := sim.Live(ctx)
 	defer stopLive()
-	return interrupted(ctx, (&demonstration{app: a, world: w, flags: flags, begun: time.Now(), open: map[string]string{}}).run(ctx))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.run(ctx, listener, nil) })
+	show := &demonstration{app: a, service: s, flags: flags}
+	group.Go(func() error {
+		show.run(ctx)
+		return nil
+	})
+	return group.Wait()
 }
 
 // interrupted: a demo that was ended from outside has done what it should.
@@ -107,84 +144,95 @@ func listen(ctx context.Context, address string, chosen bool) (net.Listener, err
 	return listener, nil
 }
 
-func serveMetrics(listener net.Listener, w *world) (stop func()) {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.Registry, promhttp.HandlerOpts{}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener)
-	}()
-	return func() {
-		_ = server.Close()
-		<-done
-	}
-}
-
-// demonstration shows pass after pass what opened and what closed.
+// demonstration shows what the daemon tells.
 type demonstration struct {
 	*app
-	world *world
-	flags demoFlags
-	begun time.Time
-	open  map[string]string // name of what is drifted, by id
+	service *service
+	flags   demoFlags
+	last    int64                 // event
+	counts  map[drift.Verdict]int // as last shown
 }
 
-func (d *demonstration) run(ctx context.Context) error {
-	// One workspace is looked at within seconds; the whole fleet's probes keep
-	// a small machine's shells busy for longer.
-	first, err := d.world.pass(ctx, []string{fleetsim.IncidentID})
-	if err != nil {
-		return err
-	}
-	d.show(first, time.Since(d.begun))
-	for n := 1; ; n++ {
-		begun := time.Now()
-		result, err := d.world.pass(ctx, nil)
-		d.term.settle()
-		if err != nil {
-			return err
-		}
-		reconcile.Record(d.world.metrics, result)
-		d.show(result, time.Since(begun))
-		if n == d.flags.passes {
-			return nil
-		}
+const lookEvery = 300 * time.Millisecond
+
+func (d *demonstration) run(ctx context.Context) {
+	asked := false
+	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(d.flags.every):
+			return
+		case <-time.After(lookEvery):
+		}
+		if !asked {
+			asked = d.askForTheIncident(ctx)
+			continue
+		}
+		d.events(ctx)
+		d.summary(ctx)
+	}
+}
+
+// askForTheIncident has it looked at within seconds; the whole fleet's probes
+// keep a small machine's shells busy for longer.
+func (d *demonstration) askForTheIncident(ctx context.Context) bool {
+	if d.service.store.Check(ctx) != nil {
+		return false
+	}
+	sources := d.service.sourceNames()
+	_, err := d.service.store.RequestLook(ctx, store.Look{Source: sources[0], Workspace: fleetsim.IncidentID, Reason: "the incident", By: "demo"})
+	return err == nil
+}
+
+func (d *demonstration) events(ctx context.Context) {
+	events, err := d.service.store.Events(ctx, store.EventFilter{After: d.last, Limit: 100})
+	if err != nil {
+		return // it is told by the next look
+	}
+	for i := range events {
+		e := &events[i]
+		d.last = e.ID
+		color := pick(e.Kind == drift.EventDriftClosed, green, pick(e.Severity == drift.Critical || e.Severity == drift.High, red, yellow))
+		d.say("%s  %s  %s  %s (%s)", d.term.paint(dim, e.At.Format(time.TimeOnly)), d.term.paint(color, string(e.Kind)), shortID(e.Workspace), printable(e.Name), e.Source)
+		d.say("          %s", printable(e.Summary))
+		if d.flags.remediate && e.Kind == drift.EventDriftOpened {
+			d.action(ctx, e)
 		}
 	}
 }
 
-func (d *demonstration) show(result *reconcile.Result, took time.Duration) {
-	d.say("%s  %s", d.term.paint(dim, result.At.Format(time.TimeOnly)), d.term.summary(result, took))
-	for i := range result.Workspaces {
-		j := &result.Workspaces[i]
-		id := j.Workspace.ID
-		name, was := d.open[id]
-		switch drifted := j.Verdict == drift.Drifted; {
-		case drifted && !was:
-			d.open[id] = j.Workspace.Name
-			d.opened(j)
-		case !drifted && was:
-			delete(d.open, id)
-			d.say("  %s %s  %s: now %s", d.term.paint(green, "closed"), shortID(id), printable(name), j.Verdict)
+// summary shows the verdicts when a source was walked and they changed.
+func (d *demonstration) summary(ctx context.Context) {
+	sources, err := d.service.store.Sources(ctx)
+	if err != nil {
+		return
+	}
+	counts, total := map[drift.Verdict]int{}, 0
+	for i := range sources {
+		if sources[i].LastPassAt.IsZero() {
+			return
+		}
+		for v, n := range sources[i].Counts {
+			counts[v] += n
+			total += n
 		}
 	}
-	d.complain(result)
+	if total == 0 || maps.Equal(counts, d.counts) {
+		return
+	}
+	d.counts = counts
+	d.say("%s  %d workspaces: %s, %s, %s, %d skipped", d.term.paint(dim, time.Now().Format(time.TimeOnly)), total,
+		d.term.paint(green, fmt.Sprintf("%d in sync", counts[drift.InSync])), d.term.paint(red, fmt.Sprintf("%d drifted", counts[drift.Drifted])),
+		d.term.paint(yellow, fmt.Sprintf("%d unknown", counts[drift.Unknown])), counts[drift.Skipped])
 }
 
-func (d *demonstration) opened(j *reconcile.Judged) {
-	d.say("  %s  %s  %s (%s): should be %s, is %s", d.term.paint(red, "DRIFT"), shortID(j.Workspace.ID), printable(j.Workspace.Name), j.Workspace.Source,
-		j.Desired.Words(), checkRow(j)[5].text)
-	d.say("         %s", what(j))
-	if t := j.Traffic; t != nil && t.Billed > 0 && j.Desired.Mode != drift.ModePlatformManaged {
-		d.say("         %d calls billed to the platform since %s", t.Billed, t.Since.UTC().Format(time.RFC3339))
+// action shows what would be done about a drift, or what keeps from it.
+func (d *demonstration) action(ctx context.Context, e *drift.Event) {
+	row, err := d.service.store.Workspace(ctx, e.Source, e.Workspace)
+	if err != nil {
+		return
 	}
-	if d.flags.remediate {
-		d.say("         %s: %s", j.Judgement.Rule, printable(j.Judgement.Words))
+	var doc report.Workspace
+	if json.Unmarshal(row.Document, &doc) == nil && doc.Action != nil {
+		d.say("          action: %s: %s", doc.Action.Rule, printable(doc.Action.Summary))
 	}
 }

@@ -50,6 +50,9 @@ func (o *observer) urgently() *observer {
 	return &hurry
 }
 
+// Urgently implements reconcile.Hurried.
+func (o *observer) Urgently() reconcile.Observer { return o.urgently() }
+
 // openWitnesses opens what looks at containers and at traffic, once: nobody
 // else asks, so nobody is waited for.
 func (w *world) openWitnesses(ctx context.Context) error { return w.openGathering(ctx, 0) }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +24,7 @@ type need int
 const (
 	forDesired need = iota // tenants' databases and registry
 	forCheck               // and AWS, logs, platforms
+	forDaemon              // the same, for many passes at a time
 )
 
 // world is everything that is configured, opened and joined: the packages know
@@ -45,8 +44,13 @@ type world struct {
 	closers     []func()
 }
 
-// open reads the configuration and opens what it names. Nothing is connected
-// to yet, so that what is unreachable is found where it is read, and alone.
+// opening says what of the world is opened, and who counts what it does.
+type opening struct {
+	need    need
+	metrics *metrics.Metrics
+}
+
+// open reads the configuration and opens what it names.
 func (a *app) open(ctx context.Context, n need) (*world, error) {
 	cfg, err := a.load()
 	if err != nil {
@@ -57,22 +61,30 @@ func (a *app) open(ctx context.Context, n need) (*world, error) {
 			return nil, err
 		}
 	}
+	return a.openConfig(ctx, cfg, opening{n, metrics.New(version)})
+}
+
+// openConfig opens what a configuration names. Nothing is connected to yet, so
+// that what is unreachable is found where it is read, and alone.
+func (a *app) openConfig(ctx context.Context, cfg *config.Config, o opening) (*world, error) {
 	registry, err := desired.LoadRegistry(string(cfg.Registry))
 	if err != nil {
 		return nil, err
 	}
-	w := &world{app: a, cfg: cfg, policy: cfg.Decisions(), readers: map[string]*desired.Reader{}, metrics: metrics.New(version)}
+	w := &world{app: a, cfg: cfg, policy: cfg.Decisions(), readers: map[string]*desired.Reader{}, metrics: o.metrics}
 	w.resolver = desired.NewResolver(registry, desired.Policy{Deployment: string(cfg.Policy.Deployment), GlobalSecrets: w.policy.GlobalSecrets})
 	w.credentials = desired.CredentialNames(registry, w.policy.StripList)
-	if err := w.openSources(ctx, n); err != nil {
+	err = w.openSources(ctx, o.need)
+	switch {
+	case err != nil:
+	case o.need == forCheck:
+		err = w.openWitnesses(ctx)
+	case o.need == forDaemon:
+		err = w.openGathering(ctx, cfg.Observe.SSM.Gather.Duration)
+	}
+	if err != nil {
 		w.close()
 		return nil, err
-	}
-	if n == forCheck {
-		if err := w.openWitnesses(ctx); err != nil {
-			w.close()
-			return nil, err
-		}
 	}
 	return w, nil
 }
@@ -87,7 +99,7 @@ func (w *world) openSources(ctx context.Context, n need) error {
 	for i := range w.cfg.Sources {
 		s := &w.cfg.Sources[i]
 		names = append(names, s.Name)
-		chosen := w.app.source == "" || s.Name == w.app.source
+		chosen := w.app.source == "" || s.Name == w.app.source || n == forDaemon
 		if !chosen && n == forDesired {
 			continue
 		}
@@ -102,7 +114,7 @@ func (w *world) openSources(ctx context.Context, n need) error {
 			continue
 		}
 		source := reconcile.Source{Name: s.Name, Reader: tenant{reader}}
-		if n == forCheck && s.Platform != nil {
+		if n != forDesired && s.Platform != nil {
 			client, err := platform.New(platform.Options{Source: s.Name, URL: s.Platform.URL.Reveal(), AdminToken: s.Platform.AdminToken,
 				OrgID: s.Platform.OrgID, RequestsPerMinute: s.Platform.RequestsPerMinute})
 			if err != nil {
@@ -113,7 +125,7 @@ func (w *world) openSources(ctx context.Context, n need) error {
 		}
 		w.sources = append(w.sources, source)
 	}
-	if w.app.source != "" && len(w.sources) == 0 {
+	if w.app.source != "" && len(w.sources) == 0 && n != forDaemon {
 		return fmt.Errorf("--source %q: not configured; there are: %s", w.app.source, strings.Join(names, ", "))
 	}
 	return nil
@@ -149,9 +161,7 @@ func (w *world) pass(ctx context.Context, terms []string) (*reconcile.Result, er
 	if err != nil {
 		return nil, err
 	}
-	var key [16]byte
-	_, _ = rand.Read(key[:]) // never fails: crypto/rand ends the program instead
-	return p.Run(ctx, drift.Key(hex.EncodeToString(key[:])))
+	return p.Run(ctx, reconcile.NewKey())
 }
 
 func (w *world) desiredPass(ctx context.Context, terms []string) (*reconcile.Result, error) {

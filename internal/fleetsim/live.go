@@ -81,8 +81,8 @@ func (s *Sim) writeConfig(registry string) error {
 	if s.Policy.GlobalSecrets == drift.OwnerPlatform {
 		owner = "platform"
 	}
-	fmt.Fprintf(&b, "registry: %s\npolicy: {global_secrets: %s}\nproxy: {endpoints: [%q]}\nobserve:\n  interval: 5s\n  ssm: {endpoint: %q}\n  logs:\n    - file: {path: %q}\nsources:\n",
-		registry, owner, s.proxy.Base, s.servers[0].url, s.LogPath)
+	fmt.Fprintf(&b, "registry: %s\npolicy: {global_secrets: %s}\nproxy: {endpoints: [%q]}\n%sobserve:\n  interval: %s\n  ssm: {endpoint: %q}\n  logs:\n    - file: {path: %q}\nsources:\n",
+		registry, owner, s.proxy.Base, s.daemonKeys(), s.interval, s.servers[0].url, s.LogPath)
 	for _, t := range s.Tenants {
 		fmt.Fprintf(&b, "  - name: %s\n    database: %q\n    region: us-east-1\n", t.Name, t.URL)
 		if t.Key != "" {
@@ -96,4 +96,12 @@ func (s *Sim) writeConfig(registry string) error {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
 	return nil
+}
+
+// daemonKeys is what a daemon needs besides.
+func (s *Sim) daemonKeys() string {
+	if s.StateURL == "" {
+		return ""
+	}
+	return fmt.Sprintf("state: {database: %q}\nadmin: {listen: %q}\nalerting: {settle: 5s}\n", s.StateURL, s.listen)
 }

@@ -37,6 +37,8 @@ type Options struct {
 	EveryOffer bool             // every choice that the registry gives a customer, overrides among them
 	Seed       uint64           // of all that is random
 	Server     *localpg.Server  // a PostgreSQL to use; nil starts a private one
+	Listen     string           // where a daemon on this fleet serves; not "": it gets a database of its own, too
+	Interval   time.Duration    // between its passes; default 5 s
 	Recorded   bool             // a shell for each shape of machine and not for each look: for fleets above 1,000
 	SSM        ssmsim.Options   // how nasty AWS is; Runner is set
 	Adjust     func(*Sim) error // last changes before anything runs
@@ -46,6 +48,7 @@ type Options struct {
 type Sim struct {
 	Dir        string
 	ConfigPath string
+	StateURL   string // of the daemon's own database; "" without Options.Listen
 	LogPath    string
 	Members    []*Member
 	Tenants    []*Tenant
@@ -55,6 +58,8 @@ type Sim struct {
 	Policy     *drift.Policy
 
 	proxy     Proxy
+	listen    string
+	interval  time.Duration
 	servers   []*server
 	pg        *localpg.Server
 	ownPG     bool
@@ -72,7 +77,7 @@ const adminToken = drift.Secret("demo-admin-token")
 // Start makes the fleet and everything around it. Close ends it.
 func Start(ctx context.Context, opts Options) (sim *Sim, err error) {
 	opts = opts.withDefaults()
-	sim = &Sim{proxy: Proxy{proxyBase}, machines: map[string]*machine.Machine{}}
+	sim = &Sim{proxy: Proxy{proxyBase}, listen: opts.Listen, interval: opts.Interval, machines: map[string]*machine.Machine{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, sim.Close())
@@ -91,6 +96,9 @@ func Start(ctx context.Context, opts Options) (sim *Sim, err error) {
 		return sim, err
 	}
 	if err := sim.startPostgres(ctx, opts); err != nil {
+		return sim, err
+	}
+	if err := sim.stateDatabase(ctx, opts); err != nil {
 		return sim, err
 	}
 	if err := sim.people(ctx, opts); err != nil {
@@ -118,6 +126,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Globals == "" {
 		o.Globals = drift.OwnerCustomer
+	}
+	if o.Interval == 0 {
+		o.Interval = 5 * time.Second
 	}
 	if o.Seed == 0 {
 		o.Seed = 20260528
@@ -148,6 +159,21 @@ func (s *Sim) startPostgres(ctx context.Context, opts Options) error {
 		return err
 	}
 	s.pg, s.ownPG = pg, true
+	return nil
+}
+
+// stateDatabase makes the database that a daemon on this fleet keeps its state
+// in.
+func (s *Sim) stateDatabase(ctx context.Context, opts Options) error {
+	if opts.Listen == "" {
+		return nil
+	}
+	name := "state_" + strings.ToLower(rand.Text())
+	url, err := s.pg.CreateDatabase(ctx, name, "")
+	if err != nil {
+		return err
+	}
+	s.StateURL, s.databases = url, append(s.databases, name)
 	return nil
 }
 

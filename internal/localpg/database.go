@@ -40,3 +40,20 @@ func (s *Server) exec(ctx context.Context, sql string) error {
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// EnsureDatabase makes a database where it is not there yet, and gives its URL.
+func (s *Server) EnsureDatabase(ctx context.Context, name string) (string, error) {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var there bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&there); err != nil {
+		return "", fmt.Errorf("look for database %s: %w", name, err)
+	}
+	if there {
+		return s.URL(name), nil
+	}
+	return s.CreateDatabase(ctx, name, "")
+}

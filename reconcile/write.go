@@ -1,0 +1,170 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/store"
+)
+
+// look is something to be written about a source.
+type look struct {
+	result *Result
+	full   bool
+	asked  []int64 // requests that it answers
+}
+
+// tries bounds how often a look is written before the next one takes its place.
+const tries = 4
+
+// write settles a look against what is known and writes the outcome. Where it
+// is not known whether it was written (the connection broke at the commit, say)
+// everything is read again and settled again: what had been written then
+// changes nothing, and nobody is told twice.
+func (h *holder) write(ctx context.Context, w *World, l *look) {
+	h.settle.Lock()
+	defer h.settle.Unlock()
+	// What has been seen is written though the daemon is ending: it is short.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
+	defer stop()
+	for try := 1; ; try++ {
+		out, applied, err := h.apply(ctx, w, l)
+		if err == nil {
+			h.written(w, l, out, applied)
+			return
+		}
+		h.forget()
+		h.fail("look not written", err)
+		if errors.Is(err, store.ErrFenced) || try == tries || !sleep(ctx, time.Duration(try)*time.Second) {
+			return
+		}
+	}
+}
+
+func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, *store.Applied, error) {
+	d := h.daemon
+	if h.known == nil {
+		known, err := d.store.Load(ctx, h.lease)
+		if err != nil {
+			return nil, nil, err
+		}
+		h.memory.Lock()
+		h.known = known
+		h.memory.Unlock()
+	}
+	quiet, err := h.suppressed(ctx, l.result.At)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &settling{Source: h.lease.Source, Result: l.result, Full: l.full, Known: h.known, Resolver: w.ResolverID, Alerting: w.Limits.Alerting,
+		Surge: w.Limits.Surge, Skip: h.skips(l), Quiet: quiet, Document: func(j *Judged) json.RawMessage { return d.opts.Document(w.Policy, j) }}
+	if l.full && l.result.Sources[0].Err == nil {
+		if s.Doubt, err = h.doubt(ctx, w, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	out := s.settle()
+	out.Lease, out.Looks = h.lease, l.asked
+	applied, err := d.store.Apply(ctx, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.memory.Lock()
+	absorb(h.known, out, &applied)
+	h.memory.Unlock()
+	return out, &applied, nil
+}
+
+// The fleet believes another registry or policy once four fifths of it have
+// been read with it, and no more flipped than may at once.
+const (
+	quorum      = 80 // percent
+	recentTurns = 3  // intervals: a source that was not read for longer is not waited for
+)
+
+// doubt asks how the rest of the fleet fares with the resolver, where modes of
+// this source flipped; and whether somebody has accepted what changed.
+func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, error) {
+	accepted, err := h.daemon.accepted(ctx, h.lease.Source)
+	if err != nil {
+		return "", err
+	}
+	h.memory.Lock()
+	h.known.Source.Accepted = accepted
+	h.memory.Unlock()
+	flipped := 0
+	for i := range s.Result.Workspaces {
+		if s.flips(&s.Result.Workspaces[i]) {
+			flipped++
+		}
+	}
+	if flipped == 0 {
+		return "", nil
+	}
+	a, err := h.daemon.store.Agreement(ctx, w.ResolverID, h.lease.Source, recentTurns*w.Limits.Interval)
+	if err != nil {
+		return "", err
+	}
+	own := len(h.known.States)
+	a.Workspaces, a.Read, a.Flipped = a.Workspaces+own, a.Read+own, a.Flipped+flipped
+	switch {
+	case a.Read*100 < a.Workspaces*quorum:
+		return "registry or policy changed, and the rest of the fleet has not been read with it yet", nil
+	case s.Surge.Exceeded(a.Flipped, a.Workspaces):
+		return s.Surge.Words(drift.Census{Known: a.Workspaces, Flipped: a.Flipped}) + " over the whole fleet", nil
+	}
+	return "", nil
+}
+
+// skips tells which workspaces a look leaves alone: those that were looked at
+// again since it began, and those whose observing is paused.
+func (h *holder) skips(l *look) func(string) bool {
+	h.mu.Lock()
+	newer := map[string]bool{}
+	for id, at := range h.looked {
+		if l.full && at.After(l.result.At) {
+			newer[id] = true
+		} else if l.full {
+			delete(h.looked, id)
+		}
+	}
+	h.mu.Unlock()
+	return func(id string) bool { return newer[id] || h.daemon.pauses.observingWorkspace(h.lease.Source, id) }
+}
+
+// accepted tells when an operator accepted what changed in a source, or in the
+// fleet; zero: nobody did.
+func (d *Daemon) accepted(ctx context.Context, source string) (time.Time, error) {
+	at, err := d.store.Accepted(ctx, source)
+	if err == nil && at.IsZero() {
+		at, err = d.store.Accepted(ctx, store.Fleet)
+	}
+	return at, err
+}
+
+// suppressed tells of which workspaces all that is wrong has been accepted.
+func (h *holder) suppressed(ctx context.Context, now time.Time) (func(*Judged) bool, error) {
+	list, err := h.daemon.store.Suppressions(ctx, h.lease.Source)
+	if err != nil {
+		return nil, err
+	}
+	covers := func(id string, kind drift.Kind) bool {
+		for _, s := range list {
+			if now.Before(s.ExpiresAt) && (s.Workspace == "" || s.Workspace == id) && (s.Kind == "" || s.Kind == kind) {
+				return true
+			}
+		}
+		return false
+	}
+	return func(j *Judged) bool {
+		for _, f := range j.Findings {
+			if f.Kind.Accuses() && !covers(j.Workspace.ID, f.Kind) {
+				return false
+			}
+		}
+		return len(list) > 0
+	}, nil
+}
