@@ -83,11 +83,8 @@ func Unreachable(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errGone)
+		errors.Is(err, context.DeadlineExceeded)
 }
-
-// errGone stands for a connection that was found closed.
-var errGone = errors.New("the connection is gone")
 
 // wrap names what was being done, and adds what may help.
 func (s *Store) wrap(what string, err error) error {
@@ -122,13 +119,13 @@ func (r reduced) Unwrap() error { return r.ConnectError }
 // again tells whether a transaction that failed so did nothing, and may do
 // better when tried again.
 func again(err error) bool {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
-		return server.Code == serializationFailure || server.Code == deadlockDetected
-	}
-	var connect *pgconn.ConnectError
 	var begin beginError
-	return errors.As(err, &begin) && !errors.As(err, &connect) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	if errors.As(err, &begin) { // not where nobody answers: whoever waits for the database does so with patience
+		var connect *pgconn.ConnectError
+		return !errors.As(err, &connect) && !pgconn.Timeout(err) && !errors.Is(err, context.Canceled)
+	}
+	var server *pgconn.PgError
+	return errors.As(err, &server) && (server.Code == serializationFailure || server.Code == deadlockDetected)
 }
 
 // beginError is of a transaction that could not begin: a connection of the pool
