@@ -87,7 +87,9 @@ writes a configuration to begin with, and "reconciler doctor" tries it.`,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing on stderr but errors")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours (also by $NO_COLOR)")
-	root.AddCommand(a.checkCommand(), a.desiredCommand(), a.explainCommand(), a.hitsCommand(), a.planCommand(),
+	root.AddCommand(a.runCommand(), a.migrateCommand(), a.checkCommand(), a.desiredCommand(), a.explainCommand(), a.hitsCommand(), a.planCommand(),
+		a.statusCommand(), a.eventsCommand(), a.driftsCommand(), a.pauseCommand(), a.resumeCommand(), a.suppressCommand(), a.unsuppressCommand(),
+		a.lookCommand(), a.acceptCommand(),
 		a.doctorCommand(), a.demoCommand(), a.probeCommand(), a.configCommand(), a.versionCommand())
 	return root
 }
