@@ -123,6 +123,7 @@ func (a *app) examine(ctx context.Context, x *examination) {
 		x.fail("registry", "", err, "give the very file that the platform runs with")
 		return
 	}
+	a.examineState(ctx, x, cfg)
 	x.ok("registry", "", "%d providers, %d runtimes, sha256 %.12s", len(registry.Providers), len(registry.Runtimes), registry.Digest())
 	w, err := a.open(ctx, forCheck)
 	if err != nil {

@@ -84,7 +84,7 @@ func (w *world) openGathering(ctx context.Context, gather time.Duration) error {
 		w.closers = append(w.closers, pool.Close)
 	}
 	w.observer = o
-	witness, err := newLogWitness(w.cfg, w.metrics)
+	witness, err := newLogWitness(w.cfg, w.metrics, w.counted)
 	if witness != nil {
 		w.witness = witness
 	}

@@ -99,15 +99,11 @@ func (s *service) take(ctx context.Context) (*config.Config, error) {
 
 // openWorld opens what the configuration names, for the daemon to walk through.
 func (s *service) openWorld(ctx context.Context, cfg *config.Config) (*reconcile.World, error) {
-	w, err := s.app.openConfig(ctx, cfg, opening{need: forDaemon, metrics: s.metrics})
+	w, err := s.app.openConfig(ctx, cfg, opening{need: forDaemon, metrics: s.metrics, counted: s.counted})
 	if err != nil {
 		return nil, err
 	}
-	id, err := resolverID(cfg)
-	if err != nil {
-		w.close()
-		return nil, err
-	}
+	id := resolverID(w)
 	world := &reconcile.World{Sources: w.sources, Resolver: w.resolver, ResolverID: id, Observer: w.observer, Policy: w.policy,
 		Credentials: w.credentials, Limits: limitsOf(cfg), Close: w.close}
 	if w.witness != nil {
@@ -123,15 +119,10 @@ func (s *service) openWorld(ctx context.Context, cfg *config.Config) (*reconcile
 }
 
 // resolverID names the registry and the policy that modes are derived by.
-func resolverID(cfg *config.Config) (string, error) {
-	text, err := os.ReadFile(string(cfg.Registry))
-	if err != nil {
-		return "", fmt.Errorf("read the registry: %w", err)
-	}
+func resolverID(w *world) string {
 	h := sha256.New()
-	h.Write(text)
-	_, _ = fmt.Fprintf(h, "\x00%s\x00%s", cfg.Policy.Deployment, cfg.Policy.GlobalSecrets)
-	return hex.EncodeToString(h.Sum(nil))[:16], nil
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%s", w.resolver.Registry.Digest(), w.cfg.Policy.Deployment, w.cfg.Policy.GlobalSecrets)
+	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 func limitsOf(cfg *config.Config) reconcile.Limits {

@@ -33,6 +33,7 @@ type service struct {
 	store   *store.Store
 	replica store.Replica
 	metrics *metrics.Metrics
+	counted *growth // of the logs, over reloads
 	daemon  *reconcile.Daemon
 	admin   *admin.Server
 	closers []func()
@@ -48,7 +49,7 @@ type service struct {
 // openService prepares all of it. Only a private database is started; nothing
 // is connected to.
 func (a *app) openService(ctx context.Context, cfg *config.Config, level *slog.LevelVar) (s *service, err error) {
-	s = &service{app: a, level: level, cfg: cfg, loaded: admin.Configuration{LoadedAt: time.Now()}}
+	s = &service{app: a, level: level, cfg: cfg, counted: newGrowth(), loaded: admin.Configuration{LoadedAt: time.Now()}}
 	defer func() {
 		if err != nil {
 			s.close()

@@ -19,7 +19,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "how the daemon and everything it watches stand",
 		Long: `Asks a running daemon: its sources with who holds them and how their last pass
 went, the drifts that are open, what is paused, by whom, why and until when, and what
-keeps it from its work.`,
+keeps it from its work. With -q it prints nothing: a health check for images without
+a shell.
+
+Exit status: 0 it does its work; 1 something keeps it from that, or nobody answers.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -43,11 +46,16 @@ func (a *app) status(ctx context.Context, c *admin.Client) error {
 			return err
 		}
 	}
-	if a.output != "table" {
-		return a.write(s)
+	switch {
+	case a.output != "table":
+		err = a.write(s)
+	case !a.quiet:
+		a.showStatus(s, c.URL())
 	}
-	a.showStatus(s, c.URL())
-	return nil
+	if err == nil && len(s.Problems) > 0 {
+		return exitError(exitFailed)
+	}
+	return err
 }
 
 // onlySource leaves one source in a status.

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/config"
@@ -19,12 +22,35 @@ type logWitness struct {
 	billed  proxylog.Statuses
 	grace   time.Duration
 	metrics *metrics.Metrics
+	counted *growth
+}
+
+// growth lets a log that is read whole, again and again, be counted once: only
+// what has come since the last reading counts. Of a log that is shorter than it
+// was, all is new.
+type growth struct {
+	mu   sync.Mutex
+	last map[[2]string]int64
+}
+
+func newGrowth() *growth { return &growth{last: map[[2]string]int64{}} }
+
+func (g *growth) add(counter *prometheus.CounterVec, a, b string, total int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := [2]string{a, b}
+	grown := total - g.last[key]
+	if grown < 0 {
+		grown = total
+	}
+	g.last[key] = total
+	counter.WithLabelValues(a, b).Add(float64(grown))
 }
 
 // newLogWitness gives nil where no log file is configured: then nobody reads
 // traffic, and the documents say so by null.
-func newLogWitness(cfg *config.Config, m *metrics.Metrics) (*logWitness, error) {
-	w := &logWitness{grace: cfg.Observe.TrafficGrace.Duration, metrics: m}
+func newLogWitness(cfg *config.Config, m *metrics.Metrics, counted *growth) (*logWitness, error) {
+	w := &logWitness{grace: cfg.Observe.TrafficGrace.Duration, metrics: m, counted: counted}
 	for _, l := range cfg.Observe.Logs {
 		if l.File != nil {
 			w.files = append(w.files, *l.File)
@@ -73,12 +99,13 @@ func (w *logWitness) Traffic(ctx context.Context, lives []reconcile.Life) reconc
 		if err != nil {
 			calls.Err = fmt.Errorf("read the proxy log: %w", err)
 		}
-		w.metrics.LogLines.WithLabelValues("file", "understood").Add(float64(stats.Lines - stats.NotUnderstood))
-		w.metrics.LogLines.WithLabelValues("file", "not_understood").Add(float64(stats.NotUnderstood))
 	}
+	w.counted.add(w.metrics.LogLines, "file", "understood", calls.Lines-calls.Skipped)
+	w.counted.add(w.metrics.LogLines, "file", "not_understood", calls.Skipped)
 	for a, n := range counts {
-		w.metrics.ProxyHits.WithLabelValues(proxylog.Attribution(a).String(), "rejected").Add(float64(n[0])) // #nosec G115 -- three
-		w.metrics.ProxyHits.WithLabelValues(proxylog.Attribution(a).String(), "billed").Add(float64(n[1]))   // #nosec G115 -- three
+		by := proxylog.Attribution(a).String() // #nosec G115 -- three
+		w.counted.add(w.metrics.ProxyHits, by, "rejected", int64(n[0]))
+		w.counted.add(w.metrics.ProxyHits, by, "billed", int64(n[1]))
 	}
 	w.answer(ledger, lives, &calls)
 	return calls

@@ -52,6 +52,7 @@ var rooms = []room{
 		"observe/proxylog", "observe/ssm", "platform", "reconcile", "report", "store",
 		"github.com/jackc/pgx/v5", "github.com/prometheus/client_golang", "github.com/spf13/cobra", "go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/term",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", // doctor names what AWS refused
+		"github.com/google/uuid", // a replica's name for the others
 	}},
 }
 
