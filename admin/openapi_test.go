@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,5 +85,16 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	page, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range got {
+		for _, method := range methods {
+			if line := "| `" + strings.ToUpper(method) + " " + path + "` |"; !strings.Contains(string(page), line) {
+				t.Errorf("docs/api.md lacks %s", line)
+			}
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,10 +90,11 @@ func TestStatusTellsOfASurge(t *testing.T) {
 }
 
 func TestHealthIsSaid(t *testing.T) {
-	health := admin.Health{}
-	w := serve(t, func(o *admin.Options) { o.Health = func(context.Context) admin.Health { return health } })
+	var health atomic.Pointer[admin.Health]
+	health.Store(&admin.Health{})
+	w := serve(t, func(o *admin.Options) { o.Health = func(context.Context) admin.Health { return *health.Load() } })
 	w.ask("GET /readyz").want(t, 200)
-	health.Problems = []string{"state database: gone"}
+	health.Store(&admin.Health{Problems: []string{"state database: gone"}})
 	got := w.ask("GET /readyz")
 	if got.status != 503 || got.body != `{"ready":false,"problems":["state database: gone"]}`+"\n" {
 		t.Errorf("got %d %s", got.status, got.body)
