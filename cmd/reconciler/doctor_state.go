@@ -24,12 +24,12 @@ func (a *app) examineState(ctx context.Context, x *examination, cfg *config.Conf
 	}
 	ctx, stop := context.WithTimeout(ctx, 15*time.Second)
 	defer stop()
-	db, closeDB, err := a.openStore(ctx, cfg)
+	db, err := a.openStore(ctx, cfg)
 	if err != nil {
 		x.fail(check, "", err, "see state.database")
 		return
 	}
-	defer closeDB()
+	defer db.close()
 	err = db.Check(ctx)
 	have, _, versionErr := db.SchemaVersion(ctx)
 	switch {

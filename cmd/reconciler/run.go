@@ -108,11 +108,11 @@ func (a *app) migrate(ctx context.Context) error {
 	if err := cfg.Validate(config.NeedState); err != nil {
 		return err
 	}
-	db, closeDB, err := a.openStore(ctx, cfg)
+	db, err := a.openStore(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer closeDB()
+	defer db.close()
 	applied, err := db.Migrate(ctx)
 	if err != nil {
 		return err

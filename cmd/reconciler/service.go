@@ -30,7 +30,7 @@ import (
 type service struct {
 	app     *app
 	level   *slog.LevelVar
-	store   *store.Store
+	store   state
 	replica store.Replica
 	metrics *metrics.Metrics
 	counted *growth // of the logs, over reloads
@@ -63,19 +63,18 @@ func (a *app) openService(ctx context.Context, cfg *config.Config, level *slog.L
 	if err != nil {
 		return s, err
 	}
-	var closeStore func()
-	if s.store, closeStore, err = a.openStore(ctx, cfg); err != nil {
+	if s.store, err = a.openStore(ctx, cfg); err != nil {
 		world.Close()
 		return s, err
 	}
-	s.closers = append(s.closers, closeStore)
-	s.daemon = reconcile.New(reconcile.Options{Store: s.store, Replica: s.replica, Metrics: s.metrics, Log: a.log, World: world,
+	s.closers = append(s.closers, s.store.close)
+	s.daemon = reconcile.New(reconcile.Options{Store: s.store.Store, Replica: s.replica, Metrics: s.metrics, Log: a.log, World: world,
 		Document: func(p *drift.Policy, j *reconcile.Judged) json.RawMessage { return report.State(j, p) }, OnReady: s.ready})
 	return s, s.openAdmin(cfg)
 }
 
 func (s *service) openAdmin(cfg *config.Config) (err error) {
-	options := admin.Options{Store: s.store, Tokens: tokensOf(cfg), Metrics: promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{}),
+	options := admin.Options{Store: s.store.Store, Tokens: tokensOf(cfg), Metrics: promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{}),
 		Health: func(context.Context) admin.Health { return admin.Health{Problems: s.daemon.Problems()} }, Status: s.process,
 		SourceNames: s.sourceNames, Log: s.app.log, FailedAuthPerMinute: cfg.Admin.FailedAuthPerMinute, Version: version}
 	if t := cfg.Admin.TLS; t != nil {
@@ -135,6 +134,14 @@ func (s *service) run(ctx context.Context, listener net.Listener, hup <-chan os.
 		s.notify(sdnotify.Watchdog(ctx, s.alive))
 		return nil
 	})
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.store.exited: // of no private server: never
+			return errPostgresEnded
+		}
+	})
 	done := make(chan error, 1)
 	go func() { done <- group.Wait() }()
 	select {
@@ -153,6 +160,8 @@ func (s *service) run(ctx context.Context, listener net.Listener, hup <-chan os.
 		return fmt.Errorf("not everything ended within %s (shutdown_grace); what was not written is found again", grace)
 	}
 }
+
+var errPostgresEnded = errors.New("state.embedded: the private PostgreSQL has ended; its log is postgres.log in the directory")
 
 var errStuck = errors.New("the daemon's own loops have stopped")
 
