@@ -33,7 +33,7 @@ func (h *holder) write(ctx context.Context, w *World, l *look) {
 	for try := 1; ; try++ {
 		out, applied, err := h.apply(ctx, w, l)
 		if err == nil {
-			h.written(w, l, out, applied)
+			h.written(l, out, applied)
 			return
 		}
 		h.forget()

@@ -12,7 +12,7 @@ import (
 )
 
 // written shows what has been written: in the log, in the metrics.
-func (h *holder) written(w *World, l *look, out *store.Outcome, applied *store.Applied) {
+func (h *holder) written(l *look, out *store.Outcome, applied *store.Applied) {
 	d := h.daemon
 	for _, e := range applied.Events {
 		d.tell(e)
