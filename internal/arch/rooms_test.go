@@ -42,6 +42,7 @@ var rooms = []room{
 	{"internal/sdnotify", "tells systemd how the daemon is; knows nothing of what it does", []string{"github.com/coreos/go-systemd/v22"}},
 	{"internal/localpg", "a private PostgreSQL; knows nothing of what it is for", []string{"github.com/jackc/pgx/v5", "github.com/fergusstrange/embedded-postgres"}},
 	{"internal/localpg/pgtest", "databases for tests", []string{"internal/localpg", "go.uber.org/goleak"}},
+	{"internal/tcpfault", "a TCP line that fails, for tests; carries bytes and knows no protocol", nil},
 	{"internal/fleetsim/...", "a simulated fleet: speaks the protocols, and must not share code with what speaks them to it (observe, platform)", []string{
 		"internal/fleetsim/...", "deploy", "desired", "desired/tenantschema", "drift", "internal/localpg", "github.com/jackc/pgx/v5", "github.com/google/uuid",
 	}},
