@@ -22,7 +22,7 @@ func (s *Store) Apply(ctx context.Context, o *Outcome) (applied Applied, err err
 	if err := o.check(); err != nil {
 		return applied, s.wrap("apply what a look found of "+o.Lease.Source, err)
 	}
-	err = s.write(ctx, "apply what a look found of "+o.Lease.Source, func(ctx context.Context, tx pgx.Tx) error {
+	err = s.transact(ctx, "apply what a look found of "+o.Lease.Source, applying, func(ctx context.Context, tx pgx.Tx) error {
 		applied, err = o.apply(ctx, tx)
 		return err
 	})
@@ -130,10 +130,20 @@ func (o *Outcome) writePass(ctx context.Context, tx pgx.Tx) error {
 // writeStates writes the states that are new or differ from what is there: in
 // the order of their ids, as everywhere, so that nobody waits in a circle.
 func writeStates(ctx context.Context, tx pgx.Tx, source string, states []State) error {
-	if len(states) == 0 {
-		return nil
-	}
 	states = slices.SortedFunc(slices.Values(states), func(a, b State) int { return strings.Compare(a.ID, b.ID) })
+	for part := range slices.Chunk(states, chunk) {
+		if err := writeSorted(ctx, tx, source, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk is how many rows a statement writes: what takes us long to send would
+// pass for the silence of a frozen process.
+const chunk = 2000
+
+func writeSorted(ctx context.Context, tx pgx.Tx, source string, states []State) error {
 	_, err := tx.Exec(ctx, `INSERT INTO states (source, id, name, status, verdict, kinds, desired_mode, overrides, observed, observed_at, digest, document)
 		SELECT $1::text, n.id, n.name, n.status, n.verdict, string_to_array(n.kinds, ','), n.desired_mode, string_to_array(n.overrides, ','), n.observed, n.observed_at, n.digest, n.document::json
 		FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[], $10::timestamptz[], $11::bytea[], $12::text[])
@@ -142,6 +152,7 @@ func writeStates(ctx context.Context, tx pgx.Tx, source string, states []State) 
 		ON CONFLICT (source, id) DO UPDATE SET name = excluded.name, status = excluded.status, verdict = excluded.verdict, kinds = excluded.kinds,
 			desired_mode = excluded.desired_mode, overrides = excluded.overrides, observed = excluded.observed, observed_at = excluded.observed_at,
 			digest = excluded.digest, document = excluded.document`,
+		pgx.QueryExecModeDescribeExec, // one more round trip, and documents go as they are in place of quoted
 		source,
 		column(states, func(s State) string { return s.ID }),
 		column(states, func(s State) string { return clean(s.Name) }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,31 +78,38 @@ const (
 )
 
 func openEpisodes(ctx context.Context, tx pgx.Tx, source string, fresh []*EpisodeChange) ([]int64, error) {
-	if len(fresh) == 0 {
-		return nil, nil
+	var ids []int64
+	for part := range slices.Chunk(fresh, chunk) {
+		args, err := episodeColumns(source, part)
+		if err != nil {
+			return nil, err
+		}
+		numbers, err := collect(ctx, tx, pgx.RowTo[int64], openSQL, args...)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, numbers...)
 	}
-	args, err := episodeColumns(source, fresh)
-	if err != nil {
-		return nil, err
-	}
-	return collect(ctx, tx, pgx.RowTo[int64], openSQL, args...)
+	return ids, nil
 }
 
 // changeEpisodes changes open episodes. One that is not open any more, or
 // another source's, shows that the caller knows the past.
 func changeEpisodes(ctx context.Context, tx pgx.Tx, source string, old []*EpisodeChange) error {
-	if len(old) == 0 {
-		return nil
+	for part := range slices.Chunk(old, chunk) {
+		args, err := episodeColumns(source, part)
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, changeSQL, args...)
+		if err != nil {
+			return err
+		}
+		if n := tag.RowsAffected(); n != int64(len(part)) {
+			return fmt.Errorf("%d of %d drifts to be changed are open: %w", n, len(part), ErrStale)
+		}
 	}
-	args, err := episodeColumns(source, old)
-	if err != nil {
-		return err
-	}
-	tag, err := tx.Exec(ctx, changeSQL, args...)
-	if err == nil && tag.RowsAffected() != int64(len(old)) {
-		return fmt.Errorf("%d of %d drifts to be changed are open: %w", tag.RowsAffected(), len(old), ErrStale)
-	}
-	return err
+	return nil
 }
 
 // column makes an array of one field of all rows.

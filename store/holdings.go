@@ -167,7 +167,7 @@ func writeChanged(ctx context.Context, tx pgx.Tx, changed []held) error {
 			column(old, func(h held) bool { return h.exclusive }),
 			column(old, func(h held) bool { return h.taken }))
 	}
-	if len(fresh) > 0 {
+	for fresh := range slices.Chunk(fresh, chunk) {
 		b.Queue(`INSERT INTO holdings (source, workspace, address, during, exclusive)
 			SELECT source, workspace, address, tstzrange(since, NULL), exclusive
 			FROM unnest($1::text[], $2::uuid[], $3::inet[], $4::timestamptz[], $5::boolean[]) AS n(source, workspace, address, since, exclusive)`,

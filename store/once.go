@@ -27,7 +27,8 @@ const answerKept = 24 * time.Hour
 // asked for again.
 //
 // change may be run more than once; only what it does by its Change is undone
-// in between.
+// in between. Where it makes several changes, looks are requested last: others
+// that pause first and request then would wait in a circle.
 func (s *Store) Once(ctx context.Context, key OnceKey, change func(*Change) (any, error)) (answer json.RawMessage, replayed bool, err error) {
 	err = s.change(ctx, "change once", func(ctx context.Context, c *Change) error {
 		answer, replayed = nil, false

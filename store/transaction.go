@@ -23,6 +23,9 @@ var (
 	// writing: 4 seconds of silence lose a frozen process its lease's row, so
 	// that others can take the lease within 20 s of the freeze.
 	writing = limits{mode: "READ COMMITTED READ WRITE", idle: 4 * time.Second, statement: 10 * time.Second, lock: 5 * time.Second, whole: 30 * time.Second}
+	// applying may go on for long, statement by statement: a first pass over a
+	// large source writes all of it.
+	applying = limits{mode: writing.mode, idle: writing.idle, statement: 30 * time.Second, lock: writing.lock, whole: 5 * time.Minute}
 	// patient is for the changes of people, which wait for actions that are
 	// being started (acting).
 	patient = limits{mode: "READ COMMITTED READ WRITE", idle: 4 * time.Second, statement: 25 * time.Second, lock: 20 * time.Second, whole: 40 * time.Second}

@@ -55,6 +55,15 @@ CREATE TABLE states (
     PRIMARY KEY (source, id)
 ) WITH (fillfactor = 70);
 ALTER TABLE states ALTER COLUMN document SET STORAGE MAIN;
+-- The other method costs a third of the time of a write. Not every server is
+-- built with this one.
+-- +goose StatementBegin
+DO $$ BEGIN
+    ALTER TABLE states ALTER COLUMN document SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END $$;
+-- +goose StatementEnd
 CREATE INDEX states_id ON states (id);
 CREATE INDEX states_name ON states (lower(name) text_pattern_ops);
 CREATE INDEX states_drifted ON states (source, id) WHERE verdict = 'drifted';
