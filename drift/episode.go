@@ -60,6 +60,7 @@ type Sight struct {
 	FirstEvidence time.Time   // zero: not known
 	Gone          CloseResult // not "": there is nothing left to look at, and why
 	Held          bool        // the inputs are suspect: it opens nothing and closes nothing
+	Unheard       []Kind      // kinds whose witness was asked and gave no answer: what was found of them is neither seen again nor gone
 	Quiet         bool        // every accusing finding is suppressed: nobody is told
 }
 
@@ -67,7 +68,7 @@ type Sight struct {
 type Alerting struct {
 	Settle       time.Duration // how long a workspace must be seen in sync before its drift is over; what comes back within it was never gone
 	RemindAfter  time.Duration // from telling of a drift to the first reminder; 0: none. The distance doubles
-	RemindAtMost time.Duration // longest distance between reminders
+	RemindAtMost time.Duration // longest distance between reminders; 0: a year
 }
 
 // Advance gives the episode after a look, and what is to be told. open is nil
@@ -75,11 +76,8 @@ type Alerting struct {
 // A look that did not succeed neither opens, changes nor closes one; and where
 // next equals *open, nothing has changed.
 func (a *Alerting) Advance(open *Episode, s *Sight) (next *Episode, events []Event) {
-	if s.Held && s.Gone == "" {
-		return open, nil
-	}
 	if open == nil {
-		if s.Gone != "" || s.Verdict != Drifted {
+		if s.Gone != "" || s.Held || s.Verdict != Drifted {
 			return nil, nil
 		}
 		open = &Episode{Source: s.Source, Workspace: s.Workspace, OpenedAt: s.At, FirstEvidence: s.FirstEvidence}
@@ -94,11 +92,12 @@ func (a *Alerting) Advance(open *Episode, s *Sight) (next *Episode, events []Eve
 	switch {
 	case s.Gone != "":
 		return e.close(s, s.Gone)
+	case s.Held: // what is not believed is not seen: below
 	case s.Verdict == Drifted:
 		return a.stand(e, s)
 	case s.Verdict == Skipped:
 		return e.close(s, OutOfScope)
-	case s.Verdict == InSync:
+	case s.Verdict == InSync && !s.missed(e.Findings):
 		return a.clear(e, s)
 	}
 	e.unseen(s) // could not look: neither standing nor clear
@@ -164,6 +163,9 @@ func (e *Episode) unseen(s *Sight) {
 	}
 }
 
+// seldom bounds the distance between reminders where nobody has set a bound.
+const seldom = 365 * 24 * time.Hour
+
 // due tells whether a reminder is: the distance doubles from one to the next.
 func (a *Alerting) due(e *Episode, now time.Time) bool {
 	if a.RemindAfter <= 0 {
@@ -173,28 +175,40 @@ func (a *Alerting) due(e *Episode, now time.Time) bool {
 	if e.RemindedAt.After(last) {
 		last = e.RemindedAt
 	}
+	most := a.RemindAtMost
+	if most <= 0 {
+		most = seldom
+	}
 	for range e.Reminders {
-		if wait *= 2; wait >= a.RemindAtMost {
+		if wait *= 2; wait >= most {
 			break
 		}
 	}
-	if a.RemindAtMost > 0 {
-		wait = min(wait, max(a.RemindAfter, a.RemindAtMost))
-	}
-	return now.Sub(last) >= wait
+	return now.Sub(last) >= min(wait, max(a.RemindAfter, most))
 }
 
-// merge gives the findings that stand after a look. What the container showed
-// before still stands where it could not be seen this time.
+// missed tells whether something that was found before could not be looked for
+// by this look.
+func (s *Sight) missed(before []Finding) bool {
+	return slices.ContainsFunc(before, func(f Finding) bool { return s.blindTo(f.Kind) })
+}
+
+// blindTo tells whether the look could not have found a kind.
+func (s *Sight) blindTo(k Kind) bool {
+	return !s.Seen && k.OfContainer() || slices.Contains(s.Unheard, k)
+}
+
+// merge gives the findings that stand after a look: what it found, and what was
+// found before and could not be looked for this time.
 func merge(before []Finding, s *Sight) []Finding {
-	if s.Seen {
-		return s.Findings
-	}
 	var kept []Finding
 	for _, f := range before {
-		if f.Kind.OfContainer() && !slices.ContainsFunc(s.Findings, func(g Finding) bool { return g.Kind == f.Kind }) {
+		if s.blindTo(f.Kind) && !slices.ContainsFunc(s.Findings, func(g Finding) bool { return g.Kind == f.Kind }) {
 			kept = append(kept, f)
 		}
+	}
+	if kept == nil {
+		return s.Findings
 	}
 	return append(kept, s.Findings...)
 }
