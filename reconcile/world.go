@@ -59,8 +59,9 @@ func (w *World) names() []string {
 // atlas holds the world in force, and closes an earlier one when the last walk
 // through it has ended.
 type atlas struct {
-	mu  sync.Mutex
-	now *counted
+	mu     sync.Mutex
+	now    *counted
+	closed bool
 }
 
 type counted struct {
@@ -68,13 +69,18 @@ type counted struct {
 	users int // walks, and one for being in force
 }
 
-// use puts another world in force.
+// use puts another world in force; after close, nobody walks through it and it
+// is closed at once.
 func (a *atlas) use(w *World) {
 	a.mu.Lock()
-	old := a.now
+	old, closed := a.now, a.closed
 	a.now = &counted{World: w, users: 1}
+	fresh := a.now
 	a.mu.Unlock()
-	if old != nil {
+	switch {
+	case closed:
+		a.leave(fresh)
+	case old != nil:
 		a.leave(old)
 	}
 }
@@ -108,6 +114,7 @@ func (a *atlas) limits() Limits {
 func (a *atlas) close() {
 	a.mu.Lock()
 	c := a.now
+	a.closed = true
 	a.mu.Unlock()
 	a.leave(c)
 }
