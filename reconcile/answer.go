@@ -106,4 +106,7 @@ func (h *holder) answered(list []store.Look) {
 	for _, l := range list {
 		delete(h.looking, l.ID)
 	}
+	if h.retired {
+		signal(h.daemon.wake.keep)
+	}
 }

@@ -52,14 +52,14 @@ func (p *Pass) ask(ctx context.Context, platform Platform, chosen []*Judged) {
 	_ = group.Wait()
 }
 
-// choose picks the workspaces to ask about: those with findings first, then the
-// sample; all of them where the operator named them.
+// choose picks the workspaces to ask about: those with findings first, and those
+// whose drift may rest on what the endpoint said last time; then the sample; all of them where the operator named them.
 func (p *Pass) choose(workspaces []Judged, budget int) []*Judged {
 	var found, quiet []*Judged
 	for i := range workspaces {
 		switch j := &workspaces[i]; {
 		case j.Verdict == drift.Skipped:
-		case len(j.Findings) > 0 || p.Only != nil:
+		case len(j.Findings) > 0 || p.Only != nil || p.memory(j.Workspace).Drifted:
 			found = append(found, j)
 		default:
 			quiet = append(quiet, j)

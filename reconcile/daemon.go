@@ -45,7 +45,8 @@ type Daemon struct {
 	fleet   *store.Lease       // nil: another replica does the chores
 	round   round
 	health  health
-	beat    atomic.Int64 // of the keeper, in Unix nanoseconds
+	beat    atomic.Int64   // of the keeper, in Unix nanoseconds
+	ending  sync.WaitGroup // what runs under holders that were dropped
 }
 
 // Options are what a daemon is made of.

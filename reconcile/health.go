@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/molecule-ai/billing-reconciler/store"
 )
 
 // health is what readiness is judged by.
@@ -18,6 +20,13 @@ func (h *health) reached(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ok, h.err, h.since = at, nil, time.Time{}
+}
+
+// away tells whether the database was not there when it was last asked.
+func (h *health) away() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err != nil && store.Unreachable(h.err)
 }
 
 func (h *health) failed(err error) {

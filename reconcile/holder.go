@@ -26,6 +26,7 @@ type holder struct {
 	stopPass context.CancelCauseFunc // nil: no pass is running
 	retired  bool
 	doubtful bool                 // it could not be read the last time
+	walked   bool                 // by this replica, since it has the lease
 	looked   map[string]time.Time // when workspaces were last looked at by themselves
 	looking  map[int64]bool       // requests under way
 	sights   witnessed
@@ -44,6 +45,14 @@ func newHolder(ctx context.Context, d *Daemon, l store.Lease) *holder {
 	return h
 }
 
+// postpone makes a pass due again that had nowhere to write: it begins as soon
+// as the database answers.
+func (h *holder) postpone(err error) {
+	if store.Unreachable(err) {
+		h.makeDue()
+	}
+}
+
 func (h *holder) makeDue() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,6 +65,21 @@ func (h *holder) retire() bool {
 	defer h.mu.Unlock()
 	h.retired = true
 	return h.stopPass == nil && len(h.looking) == 0
+}
+
+// stay takes a retirement back: whoever was to have the source has gone again,
+// or has got another.
+func (h *holder) stay() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retired = false
+}
+
+// leave ends what is under way, and lets nothing new begin.
+func (h *holder) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end()
 }
 
 // startPass begins a pass where one is due and none is running.
@@ -77,9 +101,12 @@ func (h *holder) passed() {
 	h.mu.Lock()
 	h.stopPass(nil)
 	h.stopPass = nil
+	awaited := h.retired
 	h.mu.Unlock()
 	signal(h.daemon.wake.passes)
-	signal(h.daemon.wake.keep)
+	if awaited {
+		signal(h.daemon.wake.keep)
+	}
 }
 
 var errTooLong = errors.New("the pass took too long (observe.pass_timeout)")
@@ -130,11 +157,11 @@ const passSlack = 5 * time.Minute
 // lease that changes hands does not double its calls.
 func (h *holder) isFresh(interval time.Duration) bool {
 	h.mu.Lock()
-	first := h.sights == witnessed{} && !h.doubtful
+	walked := h.walked
 	h.mu.Unlock()
 	h.memory.RLock()
 	defer h.memory.RUnlock()
-	return first && h.known != nil && time.Since(h.known.Source.LastPassAt) < interval/2
+	return !walked && h.known != nil && time.Since(h.known.Source.LastPassAt) < interval/2
 }
 
 // walk prepares a pass over this source alone.
@@ -143,7 +170,7 @@ func (h *holder) walk(w *World, source Source) *Pass {
 	begun := time.Now().UTC().Truncate(time.Microsecond) // as exact as the database is
 	return &Pass{Sources: []Source{source}, Resolver: w.Resolver, Previous: w.Previous, Observer: w.Observer, Witness: w.Witness,
 		Policy: w.Policy, Credentials: w.Credentials, Now: func() time.Time { return begun }, LookFor: w.Limits.PassTimeout,
-		Memory: h.memoryOf, Strangers: d.strangersOf(w),
+		Memory: h.memoryOf, Strangers: d.strangersOf(h.ctx, w),
 		Gate: func(ctx context.Context) func() { return d.gate.enter(ctx, h.isDoubtful()) }}
 }
 
@@ -156,7 +183,7 @@ func (h *holder) isDoubtful() bool {
 // conclude remembers whether the source could be read.
 func (h *holder) conclude(r *SourceResult) {
 	h.mu.Lock()
-	h.doubtful = r.Err != nil
+	h.doubtful, h.walked = r.Err != nil, true
 	h.mu.Unlock()
 	if r.Err != nil {
 		h.daemon.log.Warn("source not read", "source", r.Name, "error", r.Err)
@@ -175,23 +202,28 @@ func (h *holder) memoryOf(_, id string) (m Memory) {
 	if st.Observed {
 		m.SeenAt = h.known.Source.LastPassAt
 	}
+	_, m.Drifted = h.known.Episodes[id]
 	for _, o := range st.Overrides {
 		m.Overrides = append(m.Overrides, drift.Mode(o))
 	}
 	return m
 }
 
-// remember loads what the database knows, where that is not known already.
+// remember loads what the database knows, where that is not known already: not
+// while something is being written, which would be missing in it.
 func (h *holder) remember(ctx context.Context) bool {
-	h.memory.RLock()
-	has := h.known != nil
-	h.memory.RUnlock()
-	if has {
+	if h.remembers() {
+		return true
+	}
+	h.settle.Lock()
+	defer h.settle.Unlock()
+	if h.remembers() {
 		return true
 	}
 	known, err := h.daemon.store.Load(ctx, h.lease)
 	if err != nil {
 		h.fail("state not loaded", err)
+		h.postpone(err)
 		return false
 	}
 	h.memory.Lock()
@@ -199,6 +231,12 @@ func (h *holder) remember(ctx context.Context) bool {
 	h.memory.Unlock()
 	h.daemon.metrics.Hold(h.lease.Source, inherited(known))
 	return true
+}
+
+func (h *holder) remembers() bool {
+	h.memory.RLock()
+	defer h.memory.RUnlock()
+	return h.known != nil
 }
 
 func (h *holder) forget() {

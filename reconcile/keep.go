@@ -30,7 +30,7 @@ func (d *Daemon) keep(ctx context.Context) {
 		if ctx.Err() == nil {
 			d.storeFailed("lease", err)
 			d.log.Warn("leases not renewed", "error", err)
-			d.expire(begun)
+			d.expire(time.Now())
 		}
 		return
 	}
@@ -103,8 +103,10 @@ func (d *Daemon) take(ctx context.Context, leases []store.Lease, until time.Time
 // giveUp hands sources to replicas that have fewer, each when it is idle.
 func (d *Daemon) giveUp(ctx context.Context, excess []store.Lease) {
 	var idle []store.Lease
+	leaving := map[string]bool{}
 	d.mu.Lock()
 	for _, l := range excess {
+		leaving[l.Source] = true
 		if l.Source == store.Fleet {
 			idle = append(idle, l)
 		} else if h := d.holders[l.Source]; h == nil || h.retire() {
@@ -112,6 +114,11 @@ func (d *Daemon) giveUp(ctx context.Context, excess []store.Lease) {
 			if h != nil {
 				d.drop(l.Source, h)
 			}
+		}
+	}
+	for name, h := range d.holders {
+		if !leaving[name] {
+			h.stay()
 		}
 	}
 	d.mu.Unlock()
@@ -124,24 +131,22 @@ func (d *Daemon) giveUp(ctx context.Context, excess []store.Lease) {
 	}
 }
 
-// drop ends a holder; its passes end by their context. d.mu is held.
+// drop ends a holder; its passes end by their context, and Run waits for them.
+// d.mu is held.
 func (d *Daemon) drop(name string, h *holder) {
-	h.end()
+	h.leave()
+	d.ending.Go(h.work.Wait)
 	delete(d.holders, name)
 	d.metrics.Forget(name)
 }
 
 func (d *Daemon) dropAll() {
 	d.mu.Lock()
-	holders := make([]*holder, 0, len(d.holders))
 	for name, h := range d.holders {
-		holders = append(holders, h)
 		d.drop(name, h)
 	}
 	d.mu.Unlock()
-	for _, h := range holders {
-		h.work.Wait()
-	}
+	d.ending.Wait()
 }
 
 // held lists the holders by the name of their source.

@@ -37,6 +37,9 @@ func (d *Daemon) untilRound() time.Duration {
 }
 
 func (d *Daemon) startDue(ctx context.Context, now time.Time) {
+	if d.health.away() {
+		return // what a pass would find could not be written
+	}
 	d.mu.Lock()
 	begins := len(d.holders) > 0 && !now.Before(d.round.next)
 	if begins {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -20,6 +21,7 @@ type settling struct {
 	Resolver string // digest of what the desired side was derived with
 	Alerting drift.Alerting
 	Surge    drift.Surge
+	Asks     bool                          // the source's platform is asked about what is wrong
 	Doubt    string                        // why flipped modes are not believed yet, though this source alone shows no surge; "": they are
 	Skip     func(id string) bool          // workspaces that a newer look has settled, or a pause covers
 	Quiet    func(*Judged) bool            // somebody has suppressed all that was found
@@ -31,10 +33,16 @@ type settling struct {
 	shrunk  bool
 	inputs  string // why the inputs are suspect; "": they are not
 	byID    map[string]*Judged
+	doubted map[string]string // why a workspace is not believed yet, by id
 }
 
-// settle gives the outcome, without its lease.
+// settle gives the outcome, without its lease. Result is a copy from then on, in
+// which what is not believed is unknown; the one that was given stays as it is,
+// to be settled again.
 func (s *settling) settle() *store.Outcome {
+	own := *s.Result
+	own.Workspaces = slices.Clone(own.Workspaces)
+	s.Result, s.doubted = &own, map[string]string{}
 	at := s.Result.At
 	s.out = &store.Outcome{At: at, Took: s.Result.Took, Full: s.Full, Resolver: s.Resolver, Holdings: map[string][]store.Holding{}}
 	if err := s.Result.Sources[0].Err; err != nil {
@@ -62,12 +70,16 @@ func (s *settling) settle() *store.Outcome {
 // hold makes what rests on suspect inputs unknown. A workspace that a look has
 // found to have flipped while its source's inputs are suspect is held too.
 func (s *settling) hold(j *Judged) {
-	if words := s.held(j); words != "" {
+	if words := s.doubts(j); words != "" {
+		s.doubted[j.Workspace.ID] = words
 		j.Verdict, j.Reason = drift.Unknown, "not believed yet: "+words
 	}
 }
 
-func (s *settling) held(j *Judged) string {
+// held tells whether a workspace is not believed yet.
+func (s *settling) held(j *Judged) bool { return s.doubted[j.Workspace.ID] != "" }
+
+func (s *settling) doubts(j *Judged) string {
 	id := j.Workspace.ID
 	switch {
 	case s.shrunk && j.Verdict == drift.Skipped && s.wasJudged(id), s.inputs != "" && s.flipped[id]:
@@ -82,9 +94,21 @@ func (s *settling) held(j *Judged) string {
 func (s *settling) episode(j *Judged) {
 	id := j.Workspace.ID
 	sight := drift.Sight{Source: s.Source, Workspace: id, Name: j.Workspace.Name, At: s.seenAt(j), Before: s.before(id), Verdict: j.Verdict,
-		Seen: j.Observation.State == drift.Observed, Findings: j.Findings, Causes: j.Causes, Held: s.held(j) != "", Quiet: s.Quiet(j)}
+		Seen: j.Observation.State == drift.Observed, Findings: j.Findings, Causes: j.Causes, Held: s.held(j), Unheard: s.unheard(j), Quiet: s.Quiet(j)}
 	sight.FirstEvidence = firstEvidence(j, sight.Before)
 	s.advance(&sight, func() json.RawMessage { return s.Document(j) })
+}
+
+// unheard lists the kinds that rest on a witness who was asked and did not
+// answer. The read endpoint counts as asked about every drift: those go first.
+func (s *settling) unheard(j *Judged) (kinds []drift.Kind) {
+	if j.Traffic != nil && j.Traffic.Err != "" {
+		kinds = append(kinds, drift.ProxyTraffic)
+	}
+	if s.Asks && (j.ReadEndpoint == nil || j.ReadEndpoint.Err != "") {
+		kinds = append(kinds, drift.PathsDiverge)
+	}
+	return kinds
 }
 
 // seenAt is when the container answered, or when the look began. It is as exact

@@ -22,9 +22,10 @@ func (s *settling) state(j *Judged) {
 	st := store.State{ID: id, Name: j.Workspace.Name, Status: j.Workspace.Status, Verdict: j.Verdict, Kinds: kindsOf(j.Findings),
 		DesiredMode: known.DesiredMode, Overrides: known.Overrides, Observed: j.Observation.State == drift.Observed, Document: s.Document(j)}
 	switch {
-	case j.Verdict == drift.Skipped && s.held(j) == "":
+	case s.held(j):
+	case j.Verdict == drift.Skipped:
 		st.DesiredMode = drift.ModeUnknown // out of scope: nothing to flip from
-	case believable(j) && s.held(j) == "":
+	case believable(j):
 		st.DesiredMode = j.Desired.Mode
 	}
 	if o := string(j.Desired.Override); o != "" && (len(st.Overrides) == 0 || st.Overrides[len(st.Overrides)-1] != o) {
@@ -94,7 +95,7 @@ func (s *settling) holdings(j *Judged) {
 			s.out.Holdings[j.Workspace.ID] = held
 		}
 	case len(s.Known.Holdings[j.Workspace.ID]) == 0:
-	case j.Workspace.InstanceID == "" || j.Verdict == drift.Skipped && s.held(j) == "":
+	case j.Workspace.InstanceID == "" || j.Verdict == drift.Skipped:
 		s.out.Holdings[j.Workspace.ID] = nil // no machine of ours, no address
 	}
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,41 +22,38 @@ type strangers struct {
 
 const strangersFor = 5 * time.Second // that a reading is good for
 
-// strangersOf gives what Pass.Strangers needs.
-func (d *Daemon) strangersOf(w *World) func([]Judged) []Life {
-	return func(walked []Judged) []Life {
-		all, full := d.strangers.read(d, w)
-		own := make(map[string]bool, len(walked))
-		for i := range walked {
-			own[walked[i].Workspace.Source+"/"+walked[i].Workspace.ID] = true
-		}
-		var lives []Life
-		for _, l := range all {
-			if !own[l.Source+"/"+l.ID] {
-				lives = append(lives, l)
-			}
-		}
+// strangersOf gives what Pass.Strangers needs, for as long as ctx lives.
+func (d *Daemon) strangersOf(ctx context.Context, w *World) func([]Judged) Strangers {
+	return func(walked []Judged) (s Strangers) {
+		var full bool
+		s.Known, full = d.strangers.read(ctx, d, w)
 		if !full { // some have never been seen: any of them may hold an address
-			lives = append(lives, stranger(walked)...)
+			s.Unknown = stranger(walked)
 		}
-		return lives
+		return s
 	}
 }
 
-func (s *strangers) read(d *Daemon, w *World) (all []Life, full bool) {
+// read gives who is known, and whether that is everybody. A database that does
+// not answer is asked again as seldom as one that does: many passes wait here.
+func (s *strangers) read(ctx context.Context, d *Daemon, w *World) (all []Life, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.at) < strangersFor {
 		return s.all, s.full
 	}
-	ctx, stop := context.WithTimeout(context.Background(), writeFor)
+	ctx, stop := context.WithTimeout(ctx, writeFor)
 	defer stop()
 	lives, err := d.store.Lives(ctx)
-	if err != nil {
-		return s.all, false // what is not known makes calls doubtful
+	var sources []store.SourceState
+	if err == nil {
+		s.all = remembered(lives)
+		sources, err = d.store.Sources(ctx)
 	}
-	sources, err := d.store.Sources(ctx)
-	s.all, s.full, s.at = remembered(lives), err == nil && walkedAll(w.names(), sources), time.Now()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return s.all, false // this pass ends; the next asks again
+	}
+	s.full, s.at = err == nil && walkedAll(w.names(), sources), time.Now() // what is not known makes calls doubtful
 	return s.all, s.full
 }
 

@@ -15,10 +15,12 @@ func (p *Pass) traffic(ctx context.Context, workspaces []Judged) *Calls {
 	}
 	lives, owners := livesOf(workspaces)
 	p.progress("read the proxy log", 0, 0)
+	var known []Life
 	if p.Strangers != nil {
-		lives = append(lives, p.Strangers(workspaces)...)
+		others := p.Strangers(workspaces)
+		lives, known = append(lives, others.Unknown...), others.Known
 	}
-	calls := p.Witness.Traffic(ctx, lives)
+	calls := among(ctx, p.Witness, lives, known)
 	if p.partial() && p.Strangers == nil && blamesAny(calls.ByLife) {
 		if others := p.others(ctx, workspaces); len(others) > 0 {
 			p.progress("read the proxy log again", 0, 0)

@@ -28,7 +28,7 @@ type Pass struct {
 
 	// What a daemon knows beyond one walk; nil: nothing.
 	Memory    func(source, id string) Memory       // of a workspace
-	Strangers func(walked []Judged) []Life         // who else may hold addresses, in place of asking for it
+	Strangers func(walked []Judged) Strangers      // who else may hold addresses, in place of asking for it
 	Gate      func(context.Context) (leave func()) // entered to read a source; leave is called when that is done
 	LookFor   time.Duration                        // that containers are looked at; what has not answered by then was not seen. 0: no bound
 	Urgent    bool                                 // somebody waits for it: it goes before others where there is a queue
@@ -38,6 +38,13 @@ type Pass struct {
 type Memory struct {
 	SeenAt    time.Time    // when its container was last seen; zero: never
 	Overrides []drift.Mode // earlier recognised overrides
+	Drifted   bool         // a drift of it is open
+}
+
+// Strangers are those beside the walked who may hold addresses.
+type Strangers struct {
+	Known   []Life // of the whole fleet, the walked among them: one list for many passes, read only
+	Unknown []Life
 }
 
 // readers bounds how many sources are read at once.

@@ -38,7 +38,11 @@ func (h *holder) write(ctx context.Context, w *World, l *look) {
 		}
 		h.forget()
 		h.fail("look not written", err)
-		if errors.Is(err, store.ErrFenced) || try == tries || !sleep(ctx, time.Duration(try)*time.Second) {
+		if errors.Is(err, store.ErrFenced) {
+			return
+		}
+		if try == tries || !sleep(ctx, time.Duration(try)*time.Second) {
+			h.postpone(err)
 			return
 		}
 	}
@@ -59,9 +63,11 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 	if err != nil {
 		return nil, nil, err
 	}
+	source, _ := w.source(h.lease.Source)
 	s := &settling{Source: h.lease.Source, Result: l.result, Full: l.full, Known: h.known, Resolver: w.ResolverID, Alerting: w.Limits.Alerting,
-		Surge: w.Limits.Surge, Skip: h.skips(l), Quiet: quiet, Document: func(j *Judged) json.RawMessage { return d.opts.Document(w.Policy, j) }}
-	if l.full && l.result.Sources[0].Err == nil {
+		Surge: w.Limits.Surge, Asks: source.Platform != nil && source.Asks > 0, Skip: h.skips(l), Quiet: quiet,
+		Document: func(j *Judged) json.RawMessage { return d.opts.Document(w.Policy, j) }}
+	if l.result.Sources[0].Err == nil {
 		if s.Doubt, err = h.doubt(ctx, w, s); err != nil {
 			return nil, nil, err
 		}
@@ -75,6 +81,7 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 	h.memory.Lock()
 	absorb(h.known, out, &applied)
 	h.memory.Unlock()
+	l.result = s.Result // with what is not believed as unknown
 	return out, &applied, nil
 }
 
@@ -109,7 +116,10 @@ func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, erro
 		return "", err
 	}
 	own := len(h.known.States)
-	a.Workspaces, a.Read, a.Flipped = a.Workspaces+own, a.Read+own, a.Flipped+flipped
+	a.Workspaces, a.Flipped = a.Workspaces+own, a.Flipped+flipped
+	if s.Full || h.known.Source.Resolver == w.ResolverID {
+		a.Read += own
+	}
 	switch {
 	case a.Read*100 < a.Workspaces*quorum:
 		return "registry or policy changed, and the rest of the fleet has not been read with it yet", nil
@@ -120,8 +130,12 @@ func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, erro
 }
 
 // skips tells which workspaces a look leaves alone: those that were looked at
-// again since it began, and those whose observing is paused.
+// again since it began, and those whose observing is paused. A pass that began
+// after a look has asked what the look asked, later.
 func (h *holder) skips(l *look) func(string) bool {
+	if !l.full && h.known.Source.LastPassAt.After(l.result.At) {
+		return func(string) bool { return true }
+	}
 	h.mu.Lock()
 	newer := map[string]bool{}
 	for id, at := range h.looked {
