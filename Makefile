@@ -8,7 +8,8 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 SHELLS   := $(wildcard scripts/*.sh .ci/run observe/probe/*.sh internal/fleetsim/machine/*.sh)
 RULES    := deploy/prometheus/alerts.yaml
 # Packages that start goroutines or share state; the race detector is slow.
-RACE     := ./internal/localpg/... ./observe/... ./platform/... ./reconcile/... ./internal/fleetsim/... ./desired/... ./metrics/... ./cmd/...
+RACE     := ./internal/localpg/... ./internal/config/... ./internal/sdnotify/... ./internal/tcpfault/... ./internal/fleetsim/... \
+	./observe/... ./platform/... ./store/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
 CHECKS   := test vet lint race arch shellcheck rules static
 
@@ -28,7 +29,7 @@ build: ## one static binary, bin/reconciler
 test: ## every test
 	@scripts/need.sh postgresql dash busybox
 	@scripts/need.sh --try pgbouncer
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 check: ## all that CI runs, with the time that each takes
 	@for step in $(CHECKS); do \
@@ -49,7 +50,7 @@ lint: $(LINTER) ## golangci-lint, see .golangci.yml
 
 race: ## the concurrent packages' tests under the race detector
 	@scripts/need.sh postgresql dash busybox gcc
-	$(GO) test -race -short $(RACE)
+	$(GO) test -race -short -timeout 30m $(RACE)
 
 arch: ## who imports whom
 	$(GO) test -count=1 ./internal/arch
