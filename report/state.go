@@ -11,7 +11,8 @@ import (
 // changes. When it was observed is told by the source's last pass. Traffic is
 // kept where any is a sign of drift: the calls of a workspace whose calls the
 // platform pays for are its daily business, and counting them is not keeping a
-// state.
+// state. And the read endpoint's answer is kept where something was found: of
+// the others a few are asked in turn, so what that says comes and goes.
 func State(j *reconcile.Judged, p *drift.Policy) json.RawMessage {
 	doc := workspace(j, Options{Policy: p})
 	if doc.Observed != nil && j.Observation.State == drift.Observed {
@@ -19,6 +20,9 @@ func State(j *reconcile.Judged, p *drift.Policy) json.RawMessage {
 	}
 	if j.Desired.Mode == drift.ModePlatformManaged {
 		doc.Traffic = Part[Traffic]{}
+	}
+	if len(j.Findings) == 0 {
+		doc.ReadEndpoint = Part[ReadEndpoint]{}
 	}
 	text, err := json.Marshal(doc)
 	if err != nil {
