@@ -140,6 +140,9 @@ func TestEpisodeTells(t *testing.T) {
 		}},
 		{"what the container no longer shows goes when it is seen", []drift.Sight{drifts(0, mismatch, diverging), drifts(5, diverging)}, func(e *drift.Episode) { e.Findings = []drift.Finding{diverging} }},
 		{"what a silent witness said stands", []drift.Sight{drifts(0, mismatch, diverging), unheard(drifts(5, mismatch), drift.PathsDiverge)}, func(e *drift.Episode) { e.Findings = []drift.Finding{diverging, mismatch} }},
+		{"what is found again is not listed twice", []drift.Sight{drifts(0, mismatch, diverging), unheard(drifts(5, mismatch, diverging), drift.PathsDiverge)}, func(e *drift.Episode) { e.Findings = []drift.Finding{mismatch, diverging} }},
+		{"a cause stands while the container is not seen", []drift.Sight{amend(drifts(0, mismatch), func(s *drift.Sight) { s.Causes = []drift.Cause{{Code: drift.ModelEmpty}} }),
+			amend(drifts(5, mismatch), func(s *drift.Sight) { s.Seen = false })}, func(e *drift.Episode) { e.Causes = []drift.Cause{{Code: drift.ModelEmpty}} }},
 	} {
 		_, last, _ := follow(alerting, row.sights...)
 		want := &drift.Episode{Source: "reno", Workspace: "w", Name: "Agent", OpenedAt: minute(0), FirstEvidence: minute(0), Findings: []drift.Finding{mismatch},
