@@ -11,10 +11,11 @@ RULES    := deploy/prometheus/alerts.yaml
 RACE     := ./internal/localpg/... ./internal/config/... ./internal/sdnotify/... ./internal/tcpfault/... ./internal/fleetsim/... \
 	./observe/... ./platform/... ./store/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
+SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere)$$
 CHECKS   := test vet lint race arch shellcheck rules static
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench vet lint race arch shellcheck rules static fuzz image
+.PHONY: help demo build test check bench bench-soak vet lint race arch shellcheck rules static fuzz image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,9 +39,13 @@ check: ## all that CI runs, with the time that each takes
 		echo "== make $$step: $$(( $$(date +%s) - began )) s"; \
 	done
 
-bench: ## the benchmarks, once each
+bench: ## the benchmarks, once each, but those of bench-soak: some minutes
 	@scripts/need.sh postgresql
-	$(GO) test -run '^$$' -bench . -benchtime 1x -benchmem ./...
+	$(GO) test -run '^$$' -bench . -skip '$(SOAKING)' -benchtime 1x -benchmem ./...
+
+bench-soak: ## the daemon in processes of its own: 500 passes, 10,000 workspaces, take-over: half an hour
+	@scripts/need.sh postgresql dash busybox
+	$(GO) test -run '^$$' -bench '$(SOAKING)' -benchtime 1x -timeout 90m ./cmd/reconciler
 
 vet: ## go vet
 	$(GO) vet ./...

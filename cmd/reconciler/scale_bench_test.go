@@ -1,133 +1,15 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/internal/fleetsim"
-	"github.com/molecule-ai/billing-reconciler/internal/fleetsim/ssmsim"
-	"github.com/molecule-ai/billing-reconciler/observe/probe"
 )
-
-// simulate is the variable by which a test process is told to be the simulated
-// fleet of a benchmark: its value is the number of workspaces.
-const simulate = "RECONCILER_SIMULATE"
-
-// The calls that AWS limits, and to how many a second.
-var limited = []string{"DescribeInstanceInformation", "SendCommand", "ListCommands", "ListCommandInvocations"}
-
-const limit = 5
-
-// TestSimulatedFleet is no test: it is the process that a benchmark measures
-// the reconciler against, apart from it so that its memory is not counted.
-func TestSimulatedFleet(t *testing.T) {
-	size, err := strconv.Atoi(os.Getenv(simulate))
-	if err != nil {
-		t.Skip("run by benchmarks")
-	}
-	rates := map[string]float64{}
-	for _, operation := range limited {
-		rates[operation] = limit
-	}
-	sim, err := fleetsim.Start(t.Context(), fleetsim.Options{Workspaces: size, Recorded: true,
-		SSM: ssmsim.Options{Latency: time.Second, Rate: rates, Parallel: 50}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	rehearse(t, sim)
-	fmt.Println(ready + sim.ConfigPath)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark lets go
-}
-
-const ready = "simulated fleet: "
-
-// rehearse records every shape of machine, so that no shell is measured.
-func rehearse(t *testing.T, sim *fleetsim.Sim) {
-	a := &app{env: simulated(sim.ConfigPath), stdout: io.Discard, stderr: io.Discard}
-	if err := a.setUp(); err != nil {
-		t.Fatal(err)
-	}
-	w, err := a.open(t.Context(), forCheck)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.close()
-	p, err := probe.New(probe.Spec{Credentials: w.credentials})
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := p.Command(drift.Key(strings.Repeat("0a", 16)), w.cfg.Observe.SSM.Container)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range sim.Members {
-		sim.Run(t.Context(), m.Row.InstanceID, script)
-	}
-}
-
-func simulated(configPath string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		switch name {
-		case "RECONCILER_CONFIG":
-			return configPath, true
-		case "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY":
-			return "test", true
-		}
-		return os.LookupEnv(name)
-	}
-}
-
-// apart starts a simulated fleet in a process of its own, and gives its
-// configuration.
-func apart(b *testing.B, workspaces int) string {
-	b.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSimulatedFleet$", "-test.v")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", simulate, workspaces))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = in.Close()
-		if err := cmd.Wait(); err != nil {
-			b.Error(err)
-		}
-		cancel()
-	})
-	lines, said := bufio.NewScanner(out), ""
-	for lines.Scan() {
-		if path, found := strings.CutPrefix(lines.Text(), ready); found {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return path
-		}
-		said += lines.Text() + "\n"
-	}
-	b.Fatalf("the simulated fleet did not start:\n%s", said)
-	return ""
-}
 
 // BenchmarkPassTenThousand is a whole pass over 10,000 healthy workspaces,
 // against an SSM whose every call takes a second and that allows 5 calls a
@@ -138,7 +20,8 @@ func BenchmarkPassTenThousand(b *testing.B) {
 	if testing.Short() {
 		b.Skip("takes minutes")
 	}
-	a := &app{env: simulated(apart(b, workspaces)), stdout: io.Discard, stderr: io.Discard}
+	_, fleet := stage(b, staging{Workspaces: workspaces, Paced: true})
+	a := &app{env: simulated(fleet.Config), stdout: io.Discard, stderr: io.Discard}
 	if err := a.setUp(); err != nil {
 		b.Fatal(err)
 	}
@@ -168,7 +51,7 @@ func BenchmarkPassTenThousand(b *testing.B) {
 		b.ReportMetric(float64(total)/workspaces, "calls/workspace")
 		b.ReportMetric(float64(throttled), "throttled")
 		b.ReportMetric((processorTime(b) - before).Seconds(), "cpu-s")
-		b.ReportMetric(peak(b), "peak-MB")
+		b.ReportMetric(peak(), "peak-MB")
 		w.close()
 	}
 }
@@ -204,14 +87,10 @@ func requests(b *testing.B, w *world) (total, most, throttled int) {
 	return total, most, throttled
 }
 
-// peak gives the most memory that this process has had resident, in MB.
-func peak(b *testing.B) float64 {
-	b.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Log("peak memory is not known:", err)
-		return 0
-	}
+// peak gives the most memory that this process has had resident, in MB; 0 where
+// that is not told.
+func peak() float64 {
+	status, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(status)) {
 		var kilobytes float64
 		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kilobytes); n == 1 {
