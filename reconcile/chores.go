@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -20,11 +21,16 @@ const (
 // of the fleet: what has expired says so, what is old goes, and a flip of the
 // whole fleet is told of once.
 func (d *Daemon) chores(ctx context.Context) {
-	var surged, retained time.Time
+	var surged, retained, searched time.Time
 	for tick(ctx, nil, expireEvery) {
 		lease, leads := d.leads()
 		if !leads {
+			d.abandon()
 			continue
+		}
+		if time.Since(searched) >= d.orphanAfter()/orphanLookups {
+			searched = time.Now()
+			d.adopt(ctx)
 		}
 		d.expirePauses(ctx, lease)
 		if time.Since(surged) >= surgeEvery {
@@ -67,7 +73,11 @@ func (d *Daemon) retain(ctx context.Context, lease store.Lease) {
 }
 
 func (d *Daemon) chore(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, store.ErrFenced):
+		signal(d.wake.keep) // another replica does them now
+	default:
 		d.storeFailed("maintain", err)
 		d.log.Warn("chore failed; tried again later", "chore", what, "error", err)
 	}

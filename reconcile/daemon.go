@@ -43,9 +43,11 @@ type Daemon struct {
 	mu      sync.Mutex
 	holders map[string]*holder // by source
 	fleet   *store.Lease       // nil: another replica does the chores
+	orphans orphans
 	round   round
 	health  health
 	beat    atomic.Int64   // of the keeper, in Unix nanoseconds
+	beating sync.Mutex     // held while a heartbeat is under way; taken before mu
 	ending  sync.WaitGroup // what runs under holders that were dropped
 }
 
@@ -57,7 +59,10 @@ type Options struct {
 	Log      *slog.Logger
 	Document func(*drift.Policy, *Judged) json.RawMessage // the API's workspace
 	World    *World
-	OnReady  func() // called once, when the database has answered for the first time; nil: nobody waits
+	// OrphanAfter is how long nobody walks a source that nobody has configured
+	// until it is forgotten, twelve intervals at least. 0: an hour.
+	OrphanAfter time.Duration
+	OnReady     func() // called once, when the database has answered for the first time; nil: nobody waits
 }
 
 // New makes a daemon; Run starts it.

@@ -130,7 +130,11 @@ func (h *holder) pass(ctx context.Context, key drift.Key) {
 	world := d.atlas.enter()
 	defer d.atlas.leave(world)
 	source, ok := world.source(name)
-	if !ok || !h.remember(ctx) || h.isFresh(world.Limits.Interval) {
+	if !ok {
+		h.bury(ctx)
+		return
+	}
+	if !h.remember(ctx) || h.isFresh(world.Limits.Interval) {
 		return
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, world.Limits.PassTimeout+passSlack, errTooLong)

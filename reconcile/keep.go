@@ -24,8 +24,9 @@ func (d *Daemon) keep(ctx context.Context) {
 	bounded, stop := context.WithTimeout(ctx, leaseTTL/2)
 	defer stop()
 	begun := time.Now()
-	want := append(d.wanted(), store.Fleet)
-	keeping, err := d.store.Keep(bounded, d.replica, want, leaseTTL)
+	d.beating.Lock()
+	keeping, err := d.store.Keep(bounded, d.replica, d.wanted(), leaseTTL)
+	d.beating.Unlock()
 	if err != nil {
 		if ctx.Err() == nil {
 			d.storeFailed("lease", err)
@@ -39,8 +40,22 @@ func (d *Daemon) keep(ctx context.Context) {
 	d.giveUp(ctx, keeping.Excess)
 }
 
-// wanted lists the configured sources.
+// wanted lists the leases to be taken: of the configured sources, of those that
+// are to be forgotten, and the fleet's.
 func (d *Daemon) wanted() []string {
+	want := append(d.configured(), store.Fleet)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range d.orphans.adopted {
+		if !slices.Contains(want, name) {
+			want = append(want, name)
+		}
+	}
+	return want
+}
+
+// configured lists the sources of the world in force.
+func (d *Daemon) configured() []string {
 	world := d.atlas.enter()
 	defer d.atlas.leave(world)
 	return world.names()
