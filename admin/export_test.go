@@ -7,6 +7,9 @@ import (
 // SetPatience shortens how long a server waits for a slow reader.
 func (s *Server) SetPatience(d time.Duration) { s.patience = d }
 
+// SetKept shortens how many events are in memory for streams.
+func (s *Server) SetKept(events int) { s.streams.kept = events }
+
 // Failures counts wrong tokens, as a Server does.
 type Failures = failures
 

@@ -18,7 +18,8 @@ import (
 type streams struct {
 	store *store.Store
 	log   *slog.Logger
-	most  int
+	most  int           // streams
+	kept  int           // events
 	wake  chan struct{} // something may be new
 	done  chan struct{} // closed when no more will come
 
@@ -37,7 +38,7 @@ const (
 )
 
 func newStreams(from *store.Store, log *slog.Logger, most int) *streams {
-	return &streams{store: from, log: log, most: most, wake: make(chan struct{}, 1), done: make(chan struct{}), moved: make(chan struct{})}
+	return &streams{store: from, log: log, most: most, kept: kept, wake: make(chan struct{}, 1), done: make(chan struct{}), moved: make(chan struct{})}
 }
 
 // enter counts a stream in; false: there are too many.
@@ -126,7 +127,7 @@ func (s *streams) grow(events []drift.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.newest = append(s.newest, events...)
-	if over := len(s.newest) - kept; over > 0 {
+	if over := len(s.newest) - s.kept; over > 0 {
 		s.floor = s.newest[over-1].ID
 		s.newest = append([]drift.Event(nil), s.newest[over:]...)
 	}
