@@ -7,13 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/reconcile"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { pgtest.MainNoLeaks(m) }
 
 const (
 	key      = drift.Key("00112233445566778899aabbccddeeff")
