@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -174,3 +175,36 @@ func TestASourceIsForgottenOnceItsDriftsHaveEnded(t *testing.T) {
 	}
 	r.sound()
 }
+
+// The system columns of a row tell whether it was written or even locked.
+func TestNothingChangedNothingWritten(t *testing.T) {
+	r, l := one(t)
+	all := []store.State{state(1, drifted), state(2, nil), state(3, nil)}
+	look := func() string {
+		t.Helper()
+		rows, err := conn(t, r.url).Query(t.Context(), "SELECT concat_ws(' ', right(id::text, 1), ctid, xmin, xmax) FROM states ORDER BY id")
+		r.must(err)
+		list, err := collectText(rows)
+		r.must(err)
+		held, err := conn(t, r.url).Query(t.Context(), "SELECT concat_ws(' ', ctid, xmin, xmax) FROM holdings ORDER BY id")
+		r.must(err)
+		more, err := collectText(held)
+		r.must(err)
+		return strings.Join(append(list, more...), "\n")
+	}
+	write := func(at int) {
+		t.Helper()
+		r.apply(pass(l, at, func(o *store.Outcome) { o.States, o.Holdings = all, holds(sameAddress...) }))
+	}
+	write(0)
+	before := look()
+	write(1)
+	diff(t, before, look())
+	all[1] = state(2, drifted)
+	write(2)
+	if after := look(); after == before || strings.Count(after, "\n") != 4 {
+		t.Errorf("after a change: %s", after)
+	}
+}
+
+var sameAddress = []store.Holding{at(1, public, -9), at(2, "10.0.0.1", -9)}

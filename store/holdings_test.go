@@ -28,6 +28,7 @@ func TestWhoHoldsAnAddress(t *testing.T) {
 		holds map[string][]store.Holding
 	}
 	none := map[string][]store.Holding{ws(1): nil}
+	r, l := one(t)
 	for rule, row := range map[string]struct {
 		looks []look
 		want  []string
@@ -58,12 +59,15 @@ func TestWhoHoldsAnAddress(t *testing.T) {
 		"gone before it began": {[]look{{0, holds(at(1, public, 3))}, {1, none}}, nil},
 	} {
 		t.Run(rule, func(t *testing.T) {
-			r, l := one(t)
+			_, err := conn(t, r.url).Exec(t.Context(), "TRUNCATE holdings, states, sources")
+			r.must(err)
+			known := [3]bool{}
 			for _, look := range row.looks {
 				r.apply(pass(l, look.at, func(o *store.Outcome) {
 					o.Full, o.Holdings = look.at == 0, look.holds
 					for n := range 3 {
-						if _, seen := look.holds[ws(n+1)]; seen {
+						if _, seen := look.holds[ws(n+1)]; seen && !known[n] {
+							known[n] = true
 							o.States = append(o.States, state(n+1, func(s *store.State) { s.Observed, s.ObservedAt = false, min0(look.at) }))
 						}
 					}
@@ -73,6 +77,45 @@ func TestWhoHoldsAnAddress(t *testing.T) {
 			r.sound()
 		})
 	}
+}
+
+// Who leaves out what has not changed must not lose it to a neighbour behind
+// the same NAT address: a pass confirms the holdings of all that it observed.
+func TestAPassConfirmsWhatItLeavesOut(t *testing.T) {
+	for rule, row := range map[string]struct {
+		observed bool
+		want     []string
+	}{
+		"observed: shared":       {true, []string{"1 203.0.113.7 [-9,) shared", "2 203.0.113.7 [3,) shared"}},
+		"not observed: recycled": {false, []string{"1 203.0.113.7 [-9,3) only", "2 203.0.113.7 [3,) only"}},
+	} {
+		r, l := one(t)
+		r.apply(pass(l, 0, func(o *store.Outcome) {
+			o.States = []store.State{state(1, func(s *store.State) { s.Observed, s.ObservedAt = row.observed, min0(0) })}
+			o.Holdings = holds(at(1, public, -9))
+		}))
+		taken := r.apply(pass(l, 5, func(o *store.Outcome) { o.Holdings = holds(at(2, public, 3)) })).Taken
+		if d := diffOf(row.want, tenures(r)); d != "" {
+			t.Errorf("%s: %s", rule, d)
+		}
+		if (len(taken) == 1) == row.observed {
+			t.Errorf("%s: taken from %v", rule, taken)
+		}
+	}
+}
+
+func TestASourceLearnsWhatAnotherHasTaken(t *testing.T) {
+	r := newReplica(t, migrated(t), "a")
+	leases := r.keep(source, "other").Leases
+	r.apply(pass(leases[0], 0, func(o *store.Outcome) {
+		o.States, o.Holdings = []store.State{state(1, nil)}, holds(at(1, public, -9))
+	}))
+	r.apply(pass(leases[1], 5, func(o *store.Outcome) { o.Holdings = holds(at(2, public, 3)) }))
+	for _, want := range [][]string{{ws(1)}, nil} {
+		diff(t, want, r.apply(pass(leases[0], 6, nil)).Taken)
+	}
+	r.apply(pass(leases[0], 7, func(o *store.Outcome) { o.Holdings = holds(at(1, public, -9)) }))
+	diff(t, []string{"1 203.0.113.7 [-9,3) only", "1 203.0.113.7 [3,) shared", "2 203.0.113.7 [3,) shared"}, tenures(r))
 }
 
 // tenures lists who held what when, in words.
