@@ -94,7 +94,7 @@ func (d *Daemon) fleetSurge(ctx context.Context, lease store.Lease) {
 		d.chore(ctx, "fleet surge", err)
 		return
 	}
-	a, err := d.store.Agreement(ctx, world.ResolverID, "", recentTurns*limits.Interval)
+	a, err := d.store.Agreement(ctx, world.ResolverID, "", limits.recent())
 	if err != nil {
 		d.chore(ctx, "fleet surge", err)
 		return

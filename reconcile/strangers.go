@@ -44,11 +44,13 @@ func (s *strangers) read(ctx context.Context, d *Daemon, w *World) (all []Life, 
 	}
 	ctx, stop := context.WithTimeout(ctx, writeFor)
 	defer stop()
-	lives, err := d.store.Lives(ctx)
-	var sources []store.SourceState
+	sources, err := d.store.Sources(ctx) // first: whoever has been walked by now is among the lives
+	var lives []store.Life
+	if err == nil {
+		lives, err = d.store.Lives(ctx)
+	}
 	if err == nil {
 		s.all = remembered(lives)
-		sources, err = d.store.Sources(ctx)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return s.all, false // this pass ends; the next asks again

@@ -89,7 +89,7 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 // been read with it, and no more flipped than may at once.
 const (
 	quorum      = 80 // percent
-	recentTurns = 3  // intervals: a source that was not read for longer is not waited for
+	recentTurns = 3  // intervals
 )
 
 // doubt asks how the rest of the fleet fares with the resolver, where modes of
@@ -101,6 +101,10 @@ func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, erro
 	}
 	h.memory.Lock()
 	h.known.Source.Accepted = accepted
+// recent is how old the last pass over a source may be for it to be waited for.
+// A pass is as old as its begin, and may take as long as it may.
+func (l *Limits) recent() time.Duration { return recentTurns*l.Interval + l.PassTimeout }
+
 	h.memory.Unlock()
 	flipped := 0
 	for i := range s.Result.Workspaces {
@@ -111,7 +115,7 @@ func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, erro
 	if flipped == 0 {
 		return "", nil
 	}
-	a, err := h.daemon.store.Agreement(ctx, w.ResolverID, h.lease.Source, recentTurns*w.Limits.Interval)
+	a, err := h.daemon.store.Agreement(ctx, w.ResolverID, h.lease.Source, w.Limits.recent())
 	if err != nil {
 		return "", err
 	}
