@@ -279,3 +279,9 @@ func (s *site) exec(sql string, args ...any) {
 		s.Fatal(err)
 	}
 }
+
+// lastPass tells whether a pass over a source has been written.
+func (s *site) lastPass(db *store.Store, source string) bool {
+	state, err := db.Source(context.Background(), source)
+	return err == nil && !state.LastPassAt.IsZero()
+}

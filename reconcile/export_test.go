@@ -67,3 +67,25 @@ func (d *Daemon) Leads() bool {
 	_, leads := d.leads()
 	return leads
 }
+
+// Retired counts the sources that are to be handed over.
+func (d *Daemon) Retired() (n int) {
+	for _, h := range d.held() {
+		h.mu.Lock()
+		if h.retired {
+			n++
+		}
+		h.mu.Unlock()
+	}
+	return n
+}
+
+// Among asks a witness about lives beside others.
+var Among = among
+
+// Waiting counts those who wait for the next reading.
+func Waiting(s *Shared) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}

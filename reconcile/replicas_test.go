@@ -1,0 +1,166 @@
+package reconcile_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/reconcile"
+	"github.com/molecule-ai/billing-reconciler/store"
+)
+
+// Two daemons share the sources; when one ends, the other has all of them.
+func TestDaemonsShareAndHandOver(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 10, 2)
+	s.drained[ws(301)] = true
+	one, two := s.start(s.world()), s.start(s.world())
+	s.eventually("both have their share", func() bool {
+		a, b := one.Holds(), two.Holds()
+		return len(a) >= 4 && len(b) >= 4 && len(a)+len(b) == 10
+	})
+	s.walked(3)
+	one.stop()
+	s.eventually("the other has all", func() bool { return len(two.Holds()) == 10 && two.Leads() })
+	s.walked(2)
+	s.with(func() {
+		if s.overlaps != 0 {
+			t.Errorf("%d readings overlapped", s.overlaps)
+		}
+	})
+	db := s.another()
+	if diff := cmp.Diff(map[drift.EventKind]int{drift.EventDriftOpened: 1}, s.told(db)); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	s.sound(db)
+}
+
+// A source that was to be handed over, and whose taker goes away before its
+// pass has ended, is walked again.
+func TestRetirementIsTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 4, 1)
+	goOn, begun := make(chan struct{}), make(chan struct{}, 100)
+	s.looked = func(ctx context.Context, _ []reconcile.Target) {
+		begun <- struct{}{}
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+		}
+	}
+	s.change = func(w *reconcile.World) { w.Limits.SourcesAtOnce = 10 }
+	one := s.start(s.world())
+	for range 4 {
+		<-begun
+	}
+	two := s.start(s.world())
+	s.eventually("the first wants to hand over", func() bool { return one.Retired() > 0 })
+	two.stop()
+	s.eventually("it stays", func() bool { return one.Retired() == 0 })
+	close(goOn)
+	s.walked(3)
+}
+
+// Whoever has lost the lease in mid-pass writes nothing of it, and nothing stays
+// of the holder.
+func TestLeaseLostInMidPass(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 3)
+	s.drained[ws(1)] = true
+	begun, goOn := make(chan struct{}, 100), make(chan struct{})
+	s.looked = func(context.Context, []reconcile.Target) {
+		begun <- struct{}{}
+		<-goOn // whatever happens to its context
+	}
+	d := s.start(s.world())
+	<-begun
+	s.with(func() { delete(s.drained, ws(1)) })
+	s.exec("UPDATE leases SET token = token + 1, holder = NULL WHERE source = 't00'")
+	close(goOn)
+	s.walked(3)
+	db := s.another()
+	if told := s.told(db); len(told) != 0 {
+		t.Errorf("told by a pass whose lease was lost: %v", told)
+	}
+	s.eventually("the source is held again", func() bool { return slices.Equal(d.Holds(), []string{"t00"}) })
+	s.sound(db)
+}
+
+// The database's connections break at any moment, at the commit too: every drift
+// is told of once, opening and end, and none is missed.
+func TestBrokenConnectionsTellNothingTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 4, 4)
+	s.start(s.world())
+	s.walked(1)
+	db := s.another()
+	ctx, stop := context.WithCancel(t.Context())
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		for ctx.Err() == nil {
+			s.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'daemon' AND datname = current_database() AND state <> 'idle'")
+			wait(ctx, time.Duration(rand.IntN(20))*time.Millisecond)
+		}
+	}()
+	end := time.Now().Add(4 * time.Second)
+	turns := 0
+	for ; time.Now().Before(end); turns++ {
+		for _, drained := range []bool{true, false} {
+			s.with(func() { s.drained[ws(102)] = drained })
+			s.eventually("a drift opens and ends though connections break", func() bool {
+				drifts, _, err := db.Drifts(t.Context(), store.DriftFilter{Open: &drained, Limit: 1000})
+				return err == nil && (drained && len(drifts) == 1 || !drained && len(drifts) == turns+1)
+			})
+		}
+	}
+	stop()
+	<-killed
+	s.walked(3)
+	if diff := cmp.Diff(map[drift.EventKind]int{drift.EventDriftOpened: turns, drift.EventDriftClosed: turns}, s.told(db)); diff != "" {
+		t.Errorf("told in %d turns (-want +got):\n%s", turns, diff)
+	}
+	s.sound(db)
+}
+
+// A source that left the configuration of every replica is forgotten: its drift
+// ends, and says why. One that another replica still has is not.
+func TestOrphansAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 3, 2)
+	s.drained[ws(1)], s.drained[ws(101)] = true, true
+	one, two := s.start(s.world()), s.start(s.world("t01", "t02"))
+	db := s.another()
+	s.eventually("both drifts are told of", func() bool { return s.told(db)[drift.EventDriftOpened] == 2 })
+	s.eventually("t00 is held by who has it", func() bool { return slices.Contains(one.Holds(), "t00") })
+	s.walked(20, "t01", "t02") // longer than an orphan is waited for
+	if told := s.told(db); told[drift.EventDriftClosed] != 0 {
+		t.Fatalf("a source that one replica has was forgotten: %v", told)
+	}
+	one.Use(s.world("t01", "t02"))
+	s.eventually("its drift ends", func() bool { return s.told(db)[drift.EventDriftClosed] == 1 })
+	s.eventually("and it is forgotten", func() bool {
+		sources, err := db.Sources(t.Context())
+		return err == nil && len(sources) == 2
+	})
+	ended := s.events(db, drift.EventDriftClosed)[0]
+	if e, err := db.Drift(t.Context(), ended.Episode); err != nil || ended.Source != "t00" || e.Result != drift.SourceRemoved {
+		t.Errorf("ended: %+v, %+v, %v", ended, e, err)
+	}
+	s.walked(5, "t01", "t02")
+	if sources, err := db.Sources(t.Context()); err != nil || len(sources) != 2 {
+		t.Errorf("%d sources, %v: a heartbeat made its lease anew", len(sources), err)
+	}
+	if rows, _, err := db.Workspaces(t.Context(), store.WorkspaceFilter{}); err != nil || len(rows) != 4 {
+		t.Errorf("%d states are left, %v", len(rows), err)
+	}
+	two.stop()
+	one.Use(s.world()) // it comes back
+	s.eventually("it is walked anew", func() bool { return s.told(db)[drift.EventDriftOpened] == 3 })
+	s.sound(db)
+}
