@@ -36,6 +36,7 @@ type Daemon struct {
 
 	atlas     atlas
 	gate      *gate
+	desk      desk
 	strangers strangers
 	pauses    pauses
 	wake      struct{ keep, looks, pauses, passes chan struct{} }
@@ -71,7 +72,7 @@ func New(opts Options) *Daemon {
 	for _, c := range []*chan struct{}{&d.wake.keep, &d.wake.looks, &d.wake.pauses, &d.wake.passes} {
 		*c = make(chan struct{}, 1)
 	}
-	d.gate = newGate(opts.World.Limits.SourcesAtOnce)
+	d.gate, d.desk = newGate(opts.World.Limits.SourcesAtOnce), newDesk()
 	d.Use(opts.World)
 	return d
 }

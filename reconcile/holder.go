@@ -219,6 +219,11 @@ func (h *holder) remember(ctx context.Context) bool {
 	if h.remembers() {
 		return true
 	}
+	leave, ok := h.daemon.desk.enter(ctx)
+	if !ok {
+		return false
+	}
+	defer leave()
 	h.settle.Lock()
 	defer h.settle.Unlock()
 	if h.remembers() {

@@ -25,6 +25,10 @@ const tries = 4
 // everything is read again and settled again: what had been written then
 // changes nothing, and nobody is told twice.
 func (h *holder) write(ctx context.Context, w *World, l *look) {
+	leave, ok := h.daemon.desk.enterWith(ctx, l, writeFor)
+	if !ok {
+		return // ended; what it saw is found again
+	}
 	h.settle.Lock()
 	defer h.settle.Unlock()
 	// What has been seen is written though the daemon is ending: it is short.
@@ -32,6 +36,7 @@ func (h *holder) write(ctx context.Context, w *World, l *look) {
 	defer stop()
 	for try := 1; ; try++ {
 		out, applied, err := h.apply(ctx, w, l)
+		leave()
 		if err == nil {
 			h.written(l, out, applied)
 			return
@@ -42,6 +47,10 @@ func (h *holder) write(ctx context.Context, w *World, l *look) {
 			return
 		}
 		if try == tries || !sleep(ctx, time.Duration(try)*time.Second) {
+			h.postpone(err)
+			return
+		}
+		if leave, ok = h.daemon.desk.enterWith(ctx, l, 0); !ok {
 			h.postpone(err)
 			return
 		}
@@ -92,6 +101,10 @@ const (
 	recentTurns = 3  // intervals
 )
 
+// recent is how old the last pass over a source may be for it to be waited for.
+// A pass is as old as its begin, and may take as long as it may.
+func (l *Limits) recent() time.Duration { return recentTurns*l.Interval + l.PassTimeout }
+
 // doubt asks how the rest of the fleet fares with the resolver, where modes of
 // this source flipped; and whether somebody has accepted what changed.
 func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, error) {
@@ -101,10 +114,6 @@ func (h *holder) doubt(ctx context.Context, w *World, s *settling) (string, erro
 	}
 	h.memory.Lock()
 	h.known.Source.Accepted = accepted
-// recent is how old the last pass over a source may be for it to be waited for.
-// A pass is as old as its begin, and may take as long as it may.
-func (l *Limits) recent() time.Duration { return recentTurns*l.Interval + l.PassTimeout }
-
 	h.memory.Unlock()
 	flipped := 0
 	for i := range s.Result.Workspaces {

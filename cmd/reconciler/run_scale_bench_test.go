@@ -147,6 +147,7 @@ func (s *scale) measure(name string) {
 		b.ReportMetric(v, name+"-"+unit)
 	}
 	report(took, "s")
+	report(value[float64](b, s.db, "SELECT max(took)::float8 / 1e6 FROM sources WHERE name <> '*'"), "walk-s") // without what is written afterwards
 	report(took/(most/limit), "wall/dictated")
 	report(most, "most-called")
 	report(total/daemonWorkspaces, "calls/workspace")
