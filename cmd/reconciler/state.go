@@ -49,7 +49,7 @@ func (a *app) openStore(ctx context.Context, cfg *config.Config) (s state, err e
 		return s, err
 	}
 	s.close = func() {
-		s.Store.Close()
+		s.Close()
 		stop()
 	}
 	return s, nil
