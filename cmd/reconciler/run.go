@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -43,7 +44,10 @@ func (a *app) runDaemon(ctx context.Context) error {
 		return err
 	}
 	level := &slog.LevelVar{}
-	a.log = a.daemonLog(cfg, level)
+	log, endLog := a.daemonLog(cfg, level)
+	defer endLog()
+	a.log = log
+	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end us
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -63,15 +67,20 @@ func (a *app) runDaemon(ctx context.Context) error {
 	return err
 }
 
-// daemonLog writes to stderr as the configuration says; -v and -q win over its
-// level.
-func (a *app) daemonLog(cfg *config.Config, level *slog.LevelVar) *slog.Logger {
+// daemonLog writes to stderr as the configuration says, and waits for no one
+// who reads it; -v and -q win over its level. end must be called last.
+func (a *app) daemonLog(cfg *config.Config, level *slog.LevelVar) (log *slog.Logger, end func()) {
 	a.setLevel(cfg, level)
 	options := &slog.HandlerOptions{Level: level}
-	if cfg.Log.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	to := func(w io.Writer) *slog.Logger {
+		if cfg.Log.Format == config.LogJSON {
+			return slog.New(slog.NewJSONHandler(w, options))
+		}
+		return slog.New(slog.NewTextHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
+	direct := to(a.stderr)
+	lines := detach(a.stderr, func(lost int64) { direct.Warn("log lines lost: nobody read them in time", "lines", lost) })
+	return to(lines), lines.end
 }
 
 func (a *app) setLevel(cfg *config.Config, level *slog.LevelVar) {
