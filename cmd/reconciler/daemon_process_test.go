@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,6 +43,7 @@ type replica struct {
 	log    string        // the file that its stderr is
 	over   chan struct{} // closed when it has ended
 	held   *os.File      // the end of its leash
+	at     string        // where it serves; "": its log says so
 }
 
 // start runs a daemon, and does not wait for it.
@@ -136,7 +138,7 @@ func (p *replica) stop() {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.over:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		p.t.Fatal("the daemon does not end at SIGTERM")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != exitOK {
@@ -152,7 +154,7 @@ func (p *replica) said() string {
 // says waits for words in the log.
 func (p *replica) says(words string) {
 	p.t.Helper()
-	if !awaits(time.Minute, func() bool { return strings.Contains(p.said(), words) }) {
+	if !awaits(patience, func() bool { return strings.Contains(p.said(), words) }) {
 		p.t.Fatalf("the log does not say %q", words)
 	}
 }
@@ -162,16 +164,18 @@ var listening = regexp.MustCompile(`msg=starting .*listen=(\S+)`)
 // url is where it serves, once it does.
 func (p *replica) url() string {
 	p.t.Helper()
-	var at string
-	if !awaits(time.Minute, func() bool {
+	if p.at != "" {
+		return p.at
+	}
+	if !awaits(patience, func() bool {
 		if found := listening.FindStringSubmatch(p.said()); found != nil {
-			at = "http://" + found[1]
+			p.at = "http://" + found[1]
 		}
-		return at != ""
+		return p.at != ""
 	}) {
 		p.t.Fatal("the daemon does not start")
 	}
-	return at
+	return p.at
 }
 
 var probing = &http.Client{Timeout: 10 * time.Second}
@@ -191,18 +195,27 @@ func (p *replica) get(path string) (status int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// ready waits until it says that it is.
+// ready waits until it has its database and nothing else is wrong than that
+// its passes may be late: on a busy machine those of one second are.
 func (p *replica) ready() *replica {
 	p.t.Helper()
 	var body string
-	if !awaits(time.Minute, func() bool {
-		status := 0
+	if !awaits(patience, func() bool {
+		var status int
 		status, body = p.get("/readyz")
-		return status == http.StatusOK
+		return status == http.StatusOK || status == http.StatusServiceUnavailable && onlyLate(body)
 	}) {
 		p.t.Fatalf("not ready: %s", body)
 	}
 	return p
+}
+
+func onlyLate(body string) bool {
+	var health struct{ Problems []string }
+	if json.Unmarshal([]byte(body), &health) != nil || len(health.Problems) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(health.Problems, func(problem string) bool { return !strings.HasPrefix(problem, "source ") })
 }
 
 // metric gives the value of a series, written as /metrics writes it, and the
@@ -226,7 +239,7 @@ func (p *replica) metric(series string) (sum float64, found bool) {
 func (p *replica) shows(series string, want float64) {
 	p.t.Helper()
 	var got float64
-	if !awaits(time.Minute, func() bool {
+	if !awaits(patience, func() bool {
 		var found bool
 		got, found = p.metric(series)
 		return found && got == want

@@ -24,7 +24,7 @@ func (w *watched) spread(replicas ...*replica) {
 	all := len(w.sim.Tenants) + 1 // and the fleet's
 	share := (all + len(replicas) - 1) / len(replicas)
 	var held []string
-	if !awaits(time.Minute, func() bool {
+	if !awaits(patience, func() bool {
 		sum, even := 0, true
 		held = nil
 		for _, p := range replicas {
@@ -42,7 +42,7 @@ func (w *watched) spread(replicas ...*replica) {
 // that took; by the database, which is the one that decides.
 func (w *watched) loses(p *replica, since time.Time) time.Duration {
 	w.t.Helper()
-	if !awaits(time.Minute, func() bool {
+	if !awaits(patience, func() bool {
 		free := w.strings("SELECT source FROM leases l WHERE holder IS NULL OR NOT EXISTS (SELECT FROM replicas r WHERE r.id = l.holder)")
 		return free != nil && len(free) == 0 && len(p.leases()) == 0
 	}) {
