@@ -17,13 +17,13 @@ const daemonWorkspaces = 10_000
 
 // BenchmarkDaemonTenThousand is the daemon itself, with its database, its API
 // and all that it writes, over 10,000 healthy workspaces and an SSM as slow and
-// as limited as AWS: first as one source, then as a thousand. The first pass
-// writes everything, the second finds that nothing has changed.
+// as limited as AWS: as one source, as a hundred and as a thousand. The first
+// pass writes everything, the second finds that nothing has changed.
 func BenchmarkDaemonTenThousand(b *testing.B) {
 	if testing.Short() {
 		b.Skip("takes minutes")
 	}
-	for _, sources := range []int{1, 1000} {
+	for _, sources := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("sources=%d", sources), func(b *testing.B) {
 			for b.Loop() {
 				s := startScale(b, sources)

@@ -55,7 +55,8 @@ func BenchmarkSoak(b *testing.B) {
 type soaked struct {
 	id       string
 	broken   bool
-	since    time.Time // by when it was broken or mended last
+	from     time.Time // from when it may have been broken or mended last
+	since    time.Time // by when it was
 	flaps    bool      // it breaks again before its drift is over: that is no new drift
 	episodes int
 	doubtful int // flaps that came too late to be sure of
@@ -227,14 +228,14 @@ func (s *soak) churn() {
 }
 
 func (s *soak) happen(c churn, changed []*soaked) {
-	at := happens(s.b, s.fleet, c)
+	from, at := time.Now(), happens(s.b, s.fleet, c)
 	for _, m := range changed {
 		if m.broken && m.flaps {
-			if m.flaps = false; at.Sub(m.since) >= soakSettle {
+			if m.flaps = false; at.Sub(m.from) >= soakSettle {
 				m.doubtful++ // the drift may have been over before
 			}
 		}
-		m.since = at
+		m.from, m.since = from, at
 	}
 }
 
