@@ -160,7 +160,12 @@ func closed(e drift.Episode, at int) store.EpisodeChange {
 // conn is a connection past the store, to look and to disturb.
 func conn(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
-	c, err := pgx.Connect(t.Context(), url)
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // TEST_DATABASE_URL may lead through a pooler
+	c, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,9 @@ type held struct {
 //
 // Where somebody else was thought to be the only holder and was last seen so
 // before the new one began, the address was recycled. Else both hold it, behind
-// one NAT address: from then on it does not tell who calls.
+// one NAT address: from then on it does not tell who calls. What is shared
+// already stays so, though all were last seen before: better nobody is accused
+// than the wrong one.
 func learn(fresh held, stored []held) []held {
 	fresh.exclusive, fresh.changed = !private(fresh.address), true
 	slices.SortStableFunc(stored, func(a, b held) int { return cmp.Or(ended(a, b), a.until.Compare(b.until)) })

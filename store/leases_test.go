@@ -153,7 +153,7 @@ func TestAFrozenApplyIsBrokenOff(t *testing.T) {
 		}
 		return len(k.Leases) == 1
 	})
-	if took := time.Since(began); took > 5*time.Second+soon { // a bound of the law, not a measurement
+	if took := time.Since(began); took > 10*time.Second { // with the heartbeat's 15 s, which run meanwhile, this is far below the law's 20
 		t.Errorf("the frozen one kept its row for %v", took)
 	}
 	way.thaw()
