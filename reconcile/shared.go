@@ -4,20 +4,32 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 )
 
 // Shared lets many passes ask one witness: whoever comes while the log is being
 // read waits, and all that wait are answered by the next reading, so that a
-// thousand small sources cost as many readings as a few. It is a Witness.
+// thousand small sources cost as many readings as a few. After a long reading it
+// rests, so that passes which end one after another do not keep a machine busy
+// with a log that has hardly grown. It is a Witness.
 type Shared struct {
 	Witness Witness
 
 	mu      sync.Mutex
 	waiting []*question
 	reading bool
+	rested  time.Time     // the next reading begins no earlier
+	alone   chan struct{} // somebody has gone away; made by the first who asks
 }
+
+// A reading takes at most a fifth of the time, and is waited for no longer than
+// a person would wait.
+const (
+	restTimes = 4
+	restMost  = 5 * time.Second
+)
 
 // question is what one pass asks.
 type question struct {
@@ -58,6 +70,9 @@ func (s *Shared) Traffic(ctx context.Context, lives []Life) Calls {
 func (s *Shared) ask(ctx context.Context, q *question) Calls {
 	q.answer = make(chan Calls, 1)
 	s.mu.Lock()
+	if s.alone == nil {
+		s.alone = make(chan struct{}, 1)
+	}
 	s.waiting = append(s.waiting, q)
 	lead := !s.reading
 	s.reading = true
@@ -77,6 +92,7 @@ func (s *Shared) ask(ctx context.Context, q *question) Calls {
 // lead reads for everybody who waits, and again for those who came meanwhile.
 func (s *Shared) lead(ctx context.Context) {
 	for {
+		s.rest()
 		s.mu.Lock()
 		asked := s.waiting
 		s.waiting = nil
@@ -90,9 +106,31 @@ func (s *Shared) lead(ctx context.Context) {
 			q.within = r
 		}
 		s.mu.Unlock()
+		begun := time.Now()
 		s.read(r.ctx, asked)
+		s.rested = time.Now().Add(min(restTimes*time.Since(begun), restMost))
 		r.stop()
 		close(r.ended)
+	}
+}
+
+// rest waits until the next reading may begin, or nobody waits for one. Only
+// one leads at a time, and it alone sets the time.
+func (s *Shared) rest() {
+	timer := time.NewTimer(time.Until(s.rested))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-s.alone:
+		}
+		s.mu.Lock()
+		nobody := len(s.waiting) == 0
+		s.mu.Unlock()
+		if nobody {
+			return
+		}
 	}
 }
 
@@ -104,6 +142,7 @@ func (s *Shared) withdraw(q *question) {
 	if r == nil {
 		s.waiting = slices.DeleteFunc(s.waiting, func(w *question) bool { return w == q })
 		s.mu.Unlock()
+		signal(s.alone)
 		return
 	}
 	r.left--
