@@ -25,7 +25,7 @@ func TestDaemonTellsOnce(t *testing.T) {
 	d := s.start(s.world())
 	s.walked(3)
 	d.stop()
-	d = s.start(s.world())
+	s.start(s.world())
 	s.walked(3)
 	s.with(func() { delete(s.drained, ws(1)) })
 	db := s.another()
