@@ -138,9 +138,16 @@ func TestOrphansAreForgotten(t *testing.T) {
 	db := s.another()
 	s.eventually("both drifts are told of", func() bool { return s.told(db)[drift.EventDriftOpened] == 2 })
 	s.eventually("t00 is held by who has it", func() bool { return slices.Contains(one.Holds(), "t00") })
-	s.walked(20, "t01", "t02") // longer than an orphan is waited for
+	held := store.Scope{Kind: store.ScopeSource, Source: "t00"}
+	if _, err := db.Pause(t.Context(), store.Pause{Scope: held, Observing: true, Reason: "test", By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	s.walked(50, "t01", "t02") // longer than an orphan is waited for; t00 is held, and not walked
 	if told := s.told(db); told[drift.EventDriftClosed] != 0 {
 		t.Fatalf("a source that one replica has was forgotten: %v", told)
+	}
+	if _, err := db.Resume(t.Context(), held, "test", ""); err != nil {
+		t.Fatal(err)
 	}
 	one.Use(s.world("t01", "t02"))
 	s.eventually("its drift ends", func() bool { return s.told(db)[drift.EventDriftClosed] == 1 })
