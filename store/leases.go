@@ -54,7 +54,7 @@ func beat(ctx context.Context, tx pgx.Tx, r Replica, want []string, ttl time.Dur
 		r.ID, clean(r.Name), clean(r.Version), r.StartedAt, len(want))
 	b.Queue(`DELETE FROM replicas WHERE id IN (
 		SELECT id FROM replicas WHERE seen_at < clock_timestamp() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED)`, seconds(ttl))
-	b.Queue(`UPDATE leases SET holder = NULL, token = token + 1, since = clock_timestamp() WHERE source IN (
+	b.Queue(`UPDATE leases SET holder = NULL, token = nextval('lease_tokens'), since = clock_timestamp() WHERE source IN (
 		SELECT source FROM leases l WHERE holder IS NOT NULL AND NOT EXISTS (SELECT FROM replicas r WHERE r.id = l.holder) ORDER BY source FOR NO KEY UPDATE SKIP LOCKED)`)
 	b.Queue(`INSERT INTO leases (source) SELECT DISTINCT w FROM unnest($1::text[]) w
 		WHERE NOT EXISTS (SELECT FROM leases l WHERE l.source = w) ORDER BY w ON CONFLICT DO NOTHING`, want)
@@ -71,7 +71,7 @@ func takeShare(ctx context.Context, tx pgx.Tx, r Replica, want []string, alive i
 			ORDER BY since, source LIMIT greatest(0, $3::bigint - (SELECT n FROM held)) FOR NO KEY UPDATE SKIP LOCKED),
 		orphaned AS (SELECT source FROM leases WHERE holder IS NULL AND source = ANY($2::text[]) AND since < clock_timestamp() - make_interval(secs => $4)
 			FOR NO KEY UPDATE SKIP LOCKED)
-		UPDATE leases SET holder = $1, token = token + 1, since = clock_timestamp()
+		UPDATE leases SET holder = $1, token = nextval('lease_tokens'), since = clock_timestamp()
 		WHERE source IN (SELECT source FROM ordinary UNION SELECT source FROM orphaned)`,
 		r.ID, want, share(len(want), alive), seconds(ttl))
 	if err != nil || tag.RowsAffected() == 0 {
@@ -141,7 +141,7 @@ func (s *Store) Release(ctx context.Context, r Replica, leases []Lease) error {
 		sources[i], tokens[i] = l.Source, l.Token
 	}
 	return s.write(ctx, "release leases", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE leases l SET holder = NULL, token = l.token + 1, since = clock_timestamp()
+		_, err := tx.Exec(ctx, `UPDATE leases l SET holder = NULL, token = nextval('lease_tokens'), since = clock_timestamp()
 			FROM unnest($2::text[], $3::bigint[]) AS mine(source, token)
 			WHERE l.source = mine.source AND l.token = mine.token AND l.holder = $1`, r.ID, sources, tokens)
 		if err != nil {
@@ -155,7 +155,7 @@ func (s *Store) Release(ctx context.Context, r Replica, leases []Lease) error {
 func (s *Store) Depart(ctx context.Context, r Replica) error {
 	return s.write(ctx, "depart", func(ctx context.Context, tx pgx.Tx) error {
 		for _, sql := range []string{
-			"UPDATE leases SET holder = NULL, token = token + 1, since = clock_timestamp() WHERE holder = $1",
+			"UPDATE leases SET holder = NULL, token = nextval('lease_tokens'), since = clock_timestamp() WHERE holder = $1",
 			"DELETE FROM replicas WHERE id = $1",
 		} {
 			if _, err := tx.Exec(ctx, sql, r.ID); err != nil {

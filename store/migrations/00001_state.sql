@@ -12,9 +12,13 @@ CREATE TABLE replicas (
     wanted     int NOT NULL -- number of leases that it would take if it were alone
 ) WITH (fillfactor = 50);
 
+-- Tokens are never given twice, also not to a source that was forgotten and is
+-- configured again: a process frozen since before must not hold a valid one.
+CREATE SEQUENCE lease_tokens;
+
 CREATE TABLE leases (
     source text COLLATE "C" PRIMARY KEY, -- '*': the fleet
-    token  bigint NOT NULL DEFAULT 0,
+    token  bigint NOT NULL DEFAULT nextval('lease_tokens'),
     holder uuid, -- NULL: free
     since  timestamptz NOT NULL DEFAULT clock_timestamp() -- of the last change of hands
 ) WITH (fillfactor = 50);
