@@ -76,7 +76,9 @@ func (d *Daemon) Problems() []string {
 	return problems
 }
 
-// late says that the last pass over a source is too old.
+// late says that the last pass over a source is too old. One that ended because
+// its tenant could not be read counts: the replica does its work, and to take it
+// out of service would help nobody. A metric and an alert tell of the tenant.
 func (h *holder) late(limit time.Duration) string {
 	h.memory.RLock()
 	defer h.memory.RUnlock()
@@ -84,6 +86,9 @@ func (h *holder) late(limit time.Duration) string {
 	what := "has not been walked since this replica took it at"
 	if h.known != nil && h.known.Source.LastPassAt.After(last) {
 		last, what = h.known.Source.LastPassAt, "was last walked at"
+	}
+	if h.known != nil && h.known.Source.TriedAt.After(last) {
+		last = h.known.Source.TriedAt
 	}
 	if time.Since(last) <= limit {
 		return ""

@@ -219,13 +219,13 @@ func (h *holder) remember(ctx context.Context) bool {
 	if h.remembers() {
 		return true
 	}
+	h.settle.Lock() // before a place at the desk, as in write
+	defer h.settle.Unlock()
 	leave, ok := h.daemon.desk.enter(ctx)
 	if !ok {
 		return false
 	}
 	defer leave()
-	h.settle.Lock()
-	defer h.settle.Unlock()
 	if h.remembers() {
 		return true
 	}

@@ -129,6 +129,9 @@ func absorb(known *store.Known, out *store.Outcome, applied *store.Applied) {
 	for _, id := range applied.Taken {
 		delete(known.Holdings, id) // given anew the next time
 	}
+	if out.Err != "" {
+		known.Source.TriedAt = out.At
+	}
 	if out.Full && out.Err == "" {
 		absorbPass(&known.Source, out)
 	}

@@ -25,12 +25,12 @@ const tries = 4
 // everything is read again and settled again: what had been written then
 // changes nothing, and nobody is told twice.
 func (h *holder) write(ctx context.Context, w *World, l *look) {
+	h.settle.Lock() // before a place at the desk, everywhere: nobody waits in a circle
+	defer h.settle.Unlock()
 	leave, ok := h.daemon.desk.enterWith(ctx, l, writeFor)
 	if !ok {
 		return // ended; what it saw is found again
 	}
-	h.settle.Lock()
-	defer h.settle.Unlock()
 	// What has been seen is written though the daemon is ending: it is short.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), writeFor)
 	defer stop()
