@@ -138,7 +138,10 @@ func TestDaemonDoesNotBelieveAListThatShrinks(t *testing.T) {
 	p := w.start()
 	w.breaks(broken...)
 	w.opens(broken...)
-	states := len(w.strings("SELECT id::text FROM states"))
+	states := len(w.sim.Members)
+	if !awaits(patience, func() bool { return len(w.strings("SELECT id::text FROM states")) == states }) {
+		t.Fatal("not every workspace was walked")
+	}
 	half := make([]string, 0, 4)
 	for _, m := range mine[:4] {
 		half = append(half, "'"+m.Row.ID+"'")
