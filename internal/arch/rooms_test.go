@@ -26,6 +26,19 @@ var rooms = []room{
 	{"observe/proxylog", "log lines in, hits out", []string{
 		"drift", "metrics", "github.com/klauspost/compress", "github.com/valyala/fastjson", "golang.org/x/sync",
 	}},
+	{"observe/proxylog/follow", "log files of this host, followed; lines in, batches out to whoever counts", []string{
+		"observe/proxylog", "github.com/fsnotify/fsnotify", "github.com/klauspost/compress", "golang.org/x/sys",
+	}},
+	{"observe/proxylog/receive", "lines that are pushed over HTTP, in the forms of others; bodies in, batches out", []string{
+		"observe/proxylog", "github.com/klauspost/compress", "go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf",
+	}},
+	{"observe/proxylog/kafka", "a topic's partitions, read by a group; the one place that knows Kafka", []string{"observe/proxylog", "github.com/twmb/franz-go"}},
+	{"observe/proxylog/objects", "objects in S3 that SQS tells of", []string{
+		"observe/proxylog", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "golang.org/x/sync",
+	}},
+	{"traffic", "counts batches for good and answers passes: it joins the log's words with our database", []string{
+		"drift", "metrics", "observe/proxylog", "reconcile", "store", "golang.org/x/sync",
+	}},
 	{"platform", "the tenant's admin API; the only package that may change the outside world", []string{"drift", "metrics", "golang.org/x/time"}},
 	{"notify", "who is told", []string{"drift", "metrics"}},
 	{"store", "our own PostgreSQL", []string{"drift", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", "github.com/riverqueue/river"}},
@@ -50,7 +63,7 @@ var rooms = []room{
 
 	{"cmd/reconciler", "joins all of them", []string{
 		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "internal/sdnotify", "metrics", "notify", "observe/probe",
-		"observe/proxylog", "observe/ssm", "platform", "reconcile", "report", "store",
+		"observe/proxylog", "observe/proxylog/follow", "observe/proxylog/kafka", "observe/proxylog/objects", "observe/proxylog/receive", "observe/ssm", "platform", "reconcile", "report", "store", "traffic",
 		"github.com/jackc/pgx/v5", "github.com/prometheus/client_golang", "github.com/spf13/cobra", "go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/term",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", // doctor names what AWS refused
 		"github.com/google/uuid", // a replica's name for the others
@@ -65,7 +78,7 @@ var guarded = []struct {
 	may  []string
 }{
 	{"net/http", "who can call out can change the world; law 4 counts on platform being alone, and the rest here only answers or asks", []string{
-		"platform", "notify", "admin", "observe/ssm", "internal/fleetsim/...", "cmd/reconciler",
+		"platform", "notify", "admin", "observe/ssm", "observe/proxylog/receive", "observe/proxylog/objects", "internal/fleetsim/...", "cmd/reconciler",
 	}},
 	{"os/exec", "programs are run for the private PostgreSQL and the simulated machines alone", []string{"internal/localpg", "internal/fleetsim/..."}},
 	{"database/sql", "pgx without the layer above it", nil},

@@ -23,6 +23,8 @@ type Hit struct {
 	Model        []byte // as the line has it; nil: unknown; valid until the next Parse
 	InputTokens  int64  // 0: unknown
 	OutputTokens int64  // 0: unknown
+	CostUSD      float64
+	CostKnown    bool // the line says what the call cost
 }
 
 // ID is a workspace's uuid. The zero value is none.
