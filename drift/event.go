@@ -22,12 +22,17 @@ const (
 	EventSuppressed       EventKind = "suppressed"
 	EventUnsuppressed     EventKind = "unsuppressed"
 	EventSuppressionEnded EventKind = "suppression_expired"
+	EventInputBlind       EventKind = "input_blind" // lines of the proxy's log do not come
+	EventInputResumed     EventKind = "input_resumed"
+	EventUnattributed     EventKind = "unattributed_traffic"
+	EventUnattributedOver EventKind = "unattributed_traffic_ended"
 )
 
 // EventKinds lists them all.
 var EventKinds = []EventKind{
 	EventDriftOpened, EventDriftWorsened, EventDriftReminder, EventDriftClosed, EventSurge, EventSurgeReminder, EventSurgeEnded, EventSurgeAccepted,
 	EventPaused, EventResumed, EventPauseExpired, EventSuppressed, EventUnsuppressed, EventSuppressionEnded,
+	EventInputBlind, EventInputResumed, EventUnattributed, EventUnattributedOver,
 }
 
 // Event is one fact, in the past tense.

@@ -214,5 +214,8 @@ func endAll(ctx context.Context, tx pgx.Tx, source string) error {
 	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
 		return err
 	}
-	return endHoldings(ctx, tx, ending, now)
+	if err := endHoldings(ctx, tx, ending, now); err != nil {
+		return err
+	}
+	return doubt(ctx, tx, ending, nil)
 }

@@ -107,9 +107,41 @@ func (t *tenancy) write(ctx context.Context, tx pgx.Tx) (taken []string, err err
 	if err := t.learn(ctx, tx); err != nil {
 		return nil, err
 	}
+	if err := doubt(ctx, tx, t.ending, t.fresh); err != nil {
+		return nil, err
+	}
 	taken, err = collect(ctx, tx, pgx.RowTo[string], "UPDATE holdings SET taken = false WHERE source = $1 AND taken RETURNING workspace::text", t.source)
 	slices.Sort(taken)
 	return slices.Compact(taken), err
+}
+
+// doubt has the calls of addresses attributed anew whose holders have changed:
+// since a new holding began, or since one that has ended was last confirmed.
+func doubt(ctx context.Context, tx pgx.Tx, ended, fresh []held) error {
+	since := map[netip.Addr]time.Time{}
+	earlier := func(a netip.Addr, t time.Time) {
+		if known, ok := since[a]; !ok || t.Before(known) {
+			since[a] = t
+		}
+	}
+	for _, h := range ended {
+		earlier(h.address, h.confirmed)
+	}
+	for _, h := range fresh {
+		earlier(h.address, h.since)
+	}
+	if len(since) == 0 {
+		return nil
+	}
+	addresses := make([]netip.Addr, 0, len(since))
+	for a := range since {
+		addresses = append(addresses, a)
+	}
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	_, err := tx.Exec(ctx, `INSERT INTO reattributions AS r (address, since) SELECT * FROM unnest($1::inet[], $2::timestamptz[])
+		ON CONFLICT (address) DO UPDATE SET since = least(r.since, excluded.since)`, pgx.QueryExecModeDescribeExec,
+		addresses, column(addresses, func(a netip.Addr) time.Time { return since[a] }))
+	return err
 }
 
 // learn takes the new holdings in, one after the other.

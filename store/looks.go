@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -41,10 +42,23 @@ func (s *Store) Looks(ctx context.Context, sources []string) (looks []Look, err 
 	return looks, err
 }
 
-const lookColumns = "id, source, workspace::text, reason, by, at"
+// DropLooks takes requests away that have turned out to need no look. It is
+// fenced.
+func (s *Store) DropLooks(ctx context.Context, l Lease, ids []int64) error {
+	return s.write(ctx, "drop looks", func(ctx context.Context, tx pgx.Tx) error {
+		if err := fence(ctx, tx, l); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM looks WHERE source = $1 AND id = ANY($2::bigint[])", l.Source, ids)
+		return err
+	})
+}
+
+const lookColumns = "id, source, workspace::text, reason, by, at, hit_at"
 
 func scanLook(row pgx.CollectableRow) (l Look, err error) {
-	err = row.Scan(&l.ID, &l.Source, &l.Workspace, &l.Reason, &l.By, &l.At)
-	l.At = l.At.UTC()
+	var hit *time.Time
+	err = row.Scan(&l.ID, &l.Source, &l.Workspace, &l.Reason, &l.By, &l.At, &hit)
+	l.At, l.HitAt = l.At.UTC(), orZero(hit)
 	return l, err
 }

@@ -12,6 +12,7 @@ type Retention struct {
 	Events   time.Duration // those that belong to no drift; from when they happened
 	Drifts   time.Duration // with their events; from when they were closed
 	Holdings time.Duration // from when they ended
+	Traffic  time.Duration // from the time of the calls
 	Batch    int           // rows of a kind that one call deletes at most; 0: 5,000
 }
 
@@ -21,6 +22,9 @@ const (
 	// lookKept is how long a request waits to be answered: longer, and nobody
 	// looks at its source any more.
 	lookKept = 24 * time.Hour
+
+	// batchKept is how long a batch that is sent again is recognised.
+	batchKept = 7 * 24 * time.Hour
 )
 
 // Retain deletes what has been kept for long enough, a bounded number of rows
@@ -71,6 +75,10 @@ func (r *Retention) steps() []step {
 			(SELECT id FROM events WHERE episode IS NULL AND at < clock_timestamp() - make_interval(secs => $1) ORDER BY at LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
 		{"holdings", r.Holdings, `WITH gone AS (DELETE FROM holdings WHERE id IN
 			(SELECT id FROM holdings WHERE NOT upper_inf(during) AND upper(during) < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
+		{"traffic", r.Traffic, `WITH gone AS (DELETE FROM traffic WHERE ctid = ANY(ARRAY(
+			SELECT ctid FROM traffic WHERE bucket < clock_timestamp() - make_interval(secs => $1) ORDER BY bucket LIMIT $2::bigint)) RETURNING 1) SELECT count(*) FROM gone`},
+		{"batches", batchKept, `WITH gone AS (DELETE FROM batches WHERE (input, id) IN
+			(SELECT input, id FROM batches WHERE at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone`},
 		{"answers", answerKept, `WITH gone AS (DELETE FROM answers WHERE (principal, key) IN
 			(SELECT principal, key FROM answers WHERE at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone`},
 		{"looks", lookKept, `WITH gone AS (DELETE FROM looks WHERE id IN

@@ -195,4 +195,5 @@ type Look struct {
 	Reason    string    `json:"reason"`
 	By        string    `json:"by"`
 	At        time.Time `json:"at"`
+	HitAt     time.Time `json:"-"` // of the first billed call that asks for it; zero: none does
 }

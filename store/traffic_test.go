@@ -1,0 +1,392 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/store"
+)
+
+// byTenure attributes as simply as can be: one holder at the first call is the
+// owner, several are none.
+func byTenure(tenures []store.Tenure, named []store.Named) func(*store.Calls) store.Owner {
+	return func(c *store.Calls) store.Owner {
+		if c.Named != (store.UUID{}) {
+			for _, n := range named {
+				if n.Workspace == c.Named {
+					return store.Owner{Kind: store.ByName, Source: n.Source, Workspace: n.Workspace}
+				}
+			}
+			return store.Owner{Workspace: c.Named}
+		}
+		var found []store.Tenure
+		for _, t := range tenures {
+			if t.Address == c.Address && !c.First.Before(t.From) && (t.Until.IsZero() || c.First.Before(t.Until)) {
+				found = append(found, t)
+			}
+		}
+		switch len(found) {
+		case 0:
+			return store.Owner{}
+		case 1:
+			return store.Owner{Kind: store.ByAddress, Source: found[0].Source, Workspace: found[0].Workspace}
+		}
+		return store.Owner{Kind: store.Doubtful}
+	}
+}
+
+func uuidOf(n int) store.UUID { return store.UUID(uuid.MustParse(ws(n))) }
+
+// call is one billed call.
+func call(at time.Time, address string) store.Calls {
+	c := store.Calls{Bucket: at.Truncate(5 * time.Minute), Operation: 1, Class: 2, Billed: 1, Untold: 1, Unpriced: 1, First: at, Last: at, LastBilled: at}
+	if address != "" {
+		c.Address = netip.MustParseAddr(address)
+	}
+	return c
+}
+
+func from(calls ...store.Calls) *store.Counting {
+	return &store.Counting{Input: store.Input{Name: "file"}, Calls: calls, Lines: int64(len(calls))}
+}
+
+// recent is a time that no window leaves out.
+func recent() time.Time { return time.Now().UTC().Truncate(time.Second).Add(-time.Minute) }
+
+func isErr(got, want error) bool { return errors.Is(got, want) }
+
+// strings runs a statement and gives its one column.
+func (r *replica) strings(sql string) []string {
+	r.Helper()
+	rows, err := conn(r, r.url).Query(r.Context(), sql)
+	r.must(err)
+	list, err := collectText(rows)
+	r.must(err)
+	return list
+}
+
+func (r *replica) leaseOf(name string) store.Lease {
+	r.Helper()
+	for _, l := range r.keep(source, store.Fleet).Leases {
+		if l.Source == name {
+			return l
+		}
+	}
+	r.Fatalf("no lease of %q", name)
+	return store.Lease{}
+}
+
+func (r *replica) counts(c *store.Counting) store.Counted {
+	r.Helper()
+	counted, err := r.Count(r.Context(), c, byTenure)
+	r.must(err)
+	return counted
+}
+
+// rows gives what is in traffic: whose, how, and how many were billed.
+func (r *replica) trafficRows() []string {
+	r.Helper()
+	return r.strings(`SELECT format('%s %s %s %s', host(address), CASE source WHEN '' THEN '-' ELSE source || '/' || right(workspace::text, 2) END, attribution, billed) FROM traffic ORDER BY bucket, address, source, workspace, attribution`)
+}
+
+// Whatever fails between, a line is counted once: the position decides.
+func TestPositionsMoveWithTheCount(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	at := recent()
+	begin := from(call(at, "203.0.113.7"))
+	begin.Moves = []store.Move{{Key: "h/1", From: store.NoPosition, To: 100, Detail: []byte(`{"path":"x"}`)}}
+	r.counts(begin)
+	for name, row := range map[string]struct {
+		moves []store.Move
+		want  error
+	}{
+		"given again":                  {begin.Moves, store.ErrMoved},
+		"from where it does not stand": {[]store.Move{{Key: "h/1", From: 50, To: 200}}, store.ErrMoved},
+		"one of two stands elsewhere":  {[]store.Move{{Key: "h/0", From: store.NoPosition, To: 7}, {Key: "h/1", From: 99, To: 200}}, store.ErrMoved},
+		"of another that is not there": {[]store.Move{{Key: "h/2", From: 0, To: 1}}, store.ErrMoved},
+	} {
+		again := from(call(at, "203.0.113.7"))
+		again.Moves = row.moves
+		if _, err := r.Count(t.Context(), again, byTenure); !isErr(err, row.want) {
+			t.Errorf("%s: %v, want %v", name, err, row.want)
+		}
+	}
+	onward := from(call(at, "203.0.113.7"))
+	onward.Moves = []store.Move{{Key: "h/1", From: 100, To: 200}}
+	r.counts(onward)
+	if diff := cmp.Diff([]string{"203.0.113.7 - 0 2"}, r.trafficRows()); diff != "" {
+		t.Errorf("traffic (-want +got):\n%s", diff)
+	}
+	got, err := r.Positions(t.Context(), "file", "h/")
+	r.must(err)
+	if diff := cmp.Diff([]store.Position{{Key: "h/1", Offset: 200}}, got); diff != "" {
+		t.Errorf("positions (-want +got):\n%s", diff)
+	}
+	gone := from()
+	gone.Moves = []store.Move{{Key: "h/1", From: 200, To: store.NoPosition}}
+	r.counts(gone)
+	if got, _ = r.Positions(t.Context(), "file", ""); len(got) != 0 {
+		t.Errorf("positions %v after the last was removed", got)
+	}
+}
+
+func TestABatchIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	batch := from(call(recent(), "203.0.113.7"))
+	batch.ID = "7f"
+	r.counts(batch)
+	if _, err := r.Count(t.Context(), batch, byTenure); !isErr(err, store.ErrCounted) {
+		t.Errorf("sent again: %v, want %v", err, store.ErrCounted)
+	}
+	elsewhere := *batch
+	elsewhere.Input.Name = "push"
+	r.counts(&elsewhere) // the id is the input's own
+	if diff := cmp.Diff([]string{"203.0.113.7 - 0 2"}, r.trafficRows()); diff != "" {
+		t.Errorf("traffic (-want +got):\n%s", diff)
+	}
+}
+
+// holds lets a source's workspaces be seen: byok, each with an address since
+// then.
+func (r *replica) holds(l store.Lease, at time.Time, addresses map[int]string) {
+	r.Helper()
+	o := &store.Outcome{Lease: l, At: at, Holdings: map[string][]store.Holding{}}
+	for n, address := range addresses {
+		o.States = append(o.States, state(n, func(s *store.State) { s.DesiredMode = drift.ModeBYOK }))
+		o.Holdings[ws(n)] = nil
+		if address != "" {
+			o.Holdings[ws(n)] = []store.Holding{{Workspace: ws(n), Address: netip.MustParseAddr(address), Since: at}}
+		}
+	}
+	r.apply(o)
+}
+
+func TestABilledCallAsksForALook(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	l := r.leaseOf(source)
+	at := recent()
+	r.holds(l, at.Add(-time.Hour), map[int]string{1: "203.0.113.1", 2: "203.0.113.2"})
+	r.strings("UPDATE states SET desired_mode = 'platform_managed' WHERE id = '" + ws(2) + "' RETURNING name")
+	rejected := call(at, "203.0.113.1")
+	rejected.Billed, rejected.Rejected, rejected.LastBilled = 0, 1, time.Time{}
+	if got := r.counts(from(rejected, call(at, "203.0.113.2"), call(at, "203.0.113.99"))); got.Asked != 0 || len(got.Guarded) != 0 {
+		t.Errorf("asked for %d looks by what nobody minds: %v", got.Asked, got.Guarded)
+	}
+	got := r.counts(from(call(at.Add(time.Second), "203.0.113.1"), call(at, "203.0.113.1")))
+	if got.Asked != 1 || !got.Guarded[store.Named{Source: source, Workspace: uuidOf(1)}] {
+		t.Errorf("asked for %d looks, guarded %v", got.Asked, got.Guarded)
+	}
+	looks, err := r.Looks(t.Context(), []string{source})
+	r.must(err)
+	if len(looks) != 1 || looks[0].Workspace != ws(1) || !looks[0].HitAt.Equal(at) {
+		t.Errorf("looks %+v, want one for the call at %s", looks, at)
+	}
+	r.must(r.DropLooks(t.Context(), l, []int64{looks[0].ID}))
+	told := opened(1, 0)
+	told.Findings = []drift.Finding{{Kind: drift.ProxyTraffic, Severity: drift.Critical}}
+	r.apply(&store.Outcome{Lease: l, At: at, Episodes: []store.EpisodeChange{told}})
+	if got := r.counts(from(call(at, "203.0.113.1"))); got.Asked != 0 || len(got.Guarded) != 1 {
+		t.Errorf("asked for %d looks though a drift tells of it, guarded %v", got.Asked, got.Guarded)
+	}
+}
+
+func TestCallsAreAttributedAnew(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	l := r.leaseOf(source)
+	at := recent()
+	named := call(at, "203.0.113.50")
+	named.Named = uuidOf(3)
+	r.counts(from(call(at, "203.0.113.1"), call(at, "203.0.113.1"), call(at.Add(-30*time.Minute), "203.0.113.1"), named))
+	r.holds(l, at.Add(-10*time.Minute), map[int]string{1: "203.0.113.1", 3: ""})
+	moved, more, err := r.Reattribute(t.Context(), 24*time.Hour, byTenure)
+	r.must(err)
+	want := []string{"203.0.113.1 - 0 1", "203.0.113.1 acme/01 2 2", "203.0.113.50 acme/03 3 1"}
+	if diff := cmp.Diff(want, r.trafficRows()); diff != "" || moved != 2 || more {
+		t.Errorf("moved %d, more %t; traffic (-want +got):\n%s", moved, more, diff)
+	}
+	if looks, _ := r.Looks(t.Context(), []string{source}); len(looks) != 2 {
+		t.Errorf("%d looks asked for, want one for each workspace", len(looks))
+	}
+	if moved, _, _ = r.Reattribute(t.Context(), 24*time.Hour, byTenure); moved != 0 {
+		t.Errorf("moved %d again", moved)
+	}
+	r.holds(l, at.Add(time.Second), map[int]string{1: ""}) // it holds it no more: since then
+	r.counts(from(call(at.Add(2*time.Second), "203.0.113.1")))
+	if diff := cmp.Diff(append([]string{want[0], "203.0.113.1 - 0 1"}, want[1:]...), r.trafficRows()); diff != "" {
+		t.Errorf("traffic (-want +got):\n%s", diff)
+	}
+}
+
+// Of a row that began before the container did, no more than one call is sure to
+// be of its present life.
+func TestHearingCountsThePresentLife(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	l := r.leaseOf(source)
+	start := time.Now().UTC().Truncate(5 * time.Minute).Add(-time.Hour)
+	r.holds(l, start.Add(-time.Hour), map[int]string{1: "203.0.113.1", 2: "203.0.113.2", 3: "203.0.113.3"})
+	for name, row := range map[string]struct {
+		calls []time.Duration // after the start of the life
+		want  store.Heard
+	}{
+		"nothing":                {nil, store.Heard{}},
+		"of the life before":     {[]time.Duration{-30 * time.Minute, -10 * time.Minute}, store.Heard{}},
+		"within the grace":       {[]time.Duration{time.Minute}, store.Heard{Billed: 1, Unpriced: 1, First: start.Add(time.Minute), Last: start.Add(time.Minute)}},
+		"past the grace":         {[]time.Duration{3 * time.Minute, 9 * time.Minute}, store.Heard{Billed: 2, PastGrace: 2, Unpriced: 2, First: start.Add(3 * time.Minute), Last: start.Add(9 * time.Minute)}},
+		"a row across the grace": {[]time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute}, store.Heard{Billed: 3, PastGrace: 1, Unpriced: 3, First: start.Add(time.Minute), Last: start.Add(4 * time.Minute)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.strings("DELETE FROM traffic RETURNING 1::text")
+			var calls []store.Calls
+			for _, d := range row.calls {
+				calls = append(calls, call(start.Add(d), "203.0.113.1"))
+			}
+			r.counts(from(calls...))
+			heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}, {Workspace: ws(2), Since: start}}, 2*time.Minute)
+			r.must(err)
+			if diff := cmp.Diff(row.want, heard[ws(1)]); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if heard[ws(2)] != (store.Heard{}) {
+				t.Errorf("another heard %+v", heard[ws(2)])
+			}
+		})
+	}
+	t.Run("a row across the start", func(t *testing.T) {
+		r.strings("DELETE FROM traffic RETURNING 1::text")
+		life := start.Add(2 * time.Minute)
+		r.counts(from(call(start.Add(time.Minute), "203.0.113.1"), call(start.Add(3*time.Minute), "203.0.113.1"), call(start.Add(4*time.Minute+time.Second), "203.0.113.1")))
+		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: life}}, 2*time.Minute)
+		r.must(err)
+		if h := heard[ws(1)]; h.Billed != 1 || h.PastGrace != 1 || !h.First.Equal(life) {
+			t.Errorf("%+v, want one call, past the grace, from the start on", h)
+		}
+	})
+	t.Run("named, from elsewhere", func(t *testing.T) {
+		r.strings("DELETE FROM traffic RETURNING 1::text")
+		home, away := call(start.Add(10*time.Minute), "203.0.113.1"), call(start.Add(10*time.Minute), "198.51.100.9")
+		home.Named, away.Named = uuidOf(1), uuidOf(1)
+		r.counts(from(home, away))
+		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}}, 2*time.Minute)
+		r.must(err)
+		if h := heard[ws(1)]; h.Billed != 2 || h.Named != 2 || h.Elsewhere != 1 {
+			t.Errorf("%+v, want two named, one of them from elsewhere", h)
+		}
+	})
+}
+
+func TestRollupLosesNoCall(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	fleet := r.leaseOf(store.Fleet)
+	now := time.Now().UTC().Truncate(24 * time.Hour)
+	var calls []store.Calls
+	for i := range 24 * 12 * 3 { // three days of buckets
+		calls = append(calls, call(now.Add(-time.Duration(i)*5*time.Minute), fmt.Sprintf("203.0.113.%d", i%3)))
+	}
+	r.counts(from(calls...))
+	for more := true; more; {
+		var err error
+		_, more, err = r.Rollup(t.Context(), fleet, 24*time.Hour, 48*time.Hour)
+		r.must(err)
+	}
+	got := r.strings("SELECT format('%s %s', count(*) < 24 * 12 + 24 * 3 * 3 + 3 * 3 + 20, sum(billed)) FROM traffic")
+	if want := fmt.Sprintf("t %d", len(calls)); len(got) != 1 || got[0] != want {
+		t.Errorf("after adding up: %v, want %q", got, want)
+	}
+	if bad := r.strings("SELECT bucket::text FROM traffic WHERE bucket > first_at OR bucket + interval '1 day' <= last_at"); len(bad) > 0 {
+		t.Errorf("rows outside their bucket: %v", bad)
+	}
+}
+
+// An input that says nothing for too long is told of once, and once when it
+// speaks again.
+func TestASilentInputIsTold(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	fleet := r.leaseOf(store.Fleet)
+	in := store.Input{Name: "file", Host: "proxy1", SilentAfter: time.Hour}
+	tells := func(what string, want ...string) {
+		t.Helper()
+		for i := range 2 { // the second time, nothing
+			events, err := r.WatchInputs(t.Context(), fleet)
+			r.must(err)
+			var got []string
+			for _, e := range events {
+				got = append(got, string(e.Kind))
+			}
+			if diff := cmp.Diff(want, got, same); diff != "" {
+				t.Errorf("%s, time %d (-want +got):\n%s", what, i+1, diff)
+			}
+			want = nil
+		}
+	}
+	blind := func() bool {
+		t.Helper()
+		since, err := r.Blind(t.Context())
+		r.must(err)
+		return !since.IsZero()
+	}
+	r.must(r.ReportInput(t.Context(), in, ""))
+	tells("just begun")
+	r.strings("UPDATE inputs SET started_at = clock_timestamp() - interval '2 hours' RETURNING input")
+	if tells("silent for too long", "input_blind"); !blind() {
+		t.Error("nobody says that traffic is not seen")
+	}
+	c := from(call(recent(), "203.0.113.1"))
+	c.Input = in
+	r.counts(c)
+	if tells("a line has come", "input_resumed"); blind() {
+		t.Error("traffic is said not to be seen, though it is")
+	}
+	r.must(r.ReportInput(t.Context(), in, "permission denied"))
+	tells("cannot be read", "input_blind")
+	r.must(r.ReportInput(t.Context(), in, ""))
+	tells("can be read again", "input_resumed")
+	r.strings("UPDATE inputs SET seen_at = clock_timestamp() - interval '5 minutes' RETURNING input")
+	tells("nobody reads it", "input_blind")
+}
+
+func TestCallsOfNobodyAreTold(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, migrated(t), "a")
+	fleet := r.leaseOf(store.Fleet)
+	alarm := store.StrayAlarm{Above: 1, Within: time.Hour}
+	watch := func() (kinds []drift.EventKind) {
+		t.Helper()
+		_, events, err := r.WatchStrays(context.Background(), fleet, alarm)
+		r.must(err)
+		for _, e := range events {
+			kinds = append(kinds, e.Kind)
+		}
+		return kinds
+	}
+	at := recent()
+	r.counts(from(call(at, "203.0.113.1")))
+	if got := watch(); got != nil {
+		t.Errorf("told %v of one call", got)
+	}
+	r.counts(from(call(at, "203.0.113.2")))
+	if got := watch(); len(got) != 1 || got[0] != drift.EventUnattributed {
+		t.Errorf("told %v of two", got)
+	}
+	if got := watch(); got != nil {
+		t.Errorf("told %v again", got)
+	}
+	alarm.Above = 2
+	if got := watch(); len(got) != 1 || got[0] != drift.EventUnattributedOver {
+		t.Errorf("told %v when they are allowed", got)
+	}
+}
