@@ -46,6 +46,11 @@ type Metrics struct {
 	sources      prometheus.Gauge
 	reloadOK     prometheus.Gauge
 	reloadedAt   prometheus.Gauge
+	drained      *prometheus.CounterVec // by source
+	lag          *prometheus.GaugeVec   // by input
+	lineAt       *prometheus.GaugeVec   // by input
+	blind        *prometheus.GaugeVec   // by input
+	strays       prometheus.Gauge
 
 	standing *standing // all that is known of the sources that this replica holds
 }
@@ -85,7 +90,7 @@ func New(version string, opts ...Option) *Metrics {
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.Notifications, m.Reprovisions,
 		m.passSeconds, m.sourceErrors, m.driftOpened, m.driftClosed, m.detection, m.storeErrors, m.paused, m.leader, m.leases,
-		m.sources, m.reloadOK, m.reloadedAt, build, m.standing,
+		m.sources, m.reloadOK, m.reloadedAt, m.drained, m.lag, m.lineAt, m.blind, m.strays, build, m.standing,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.zero()
 	return m
@@ -101,6 +106,7 @@ func (m *Metrics) counters() {
 	m.sourceErrors = counters("source_errors_total", "Passes that could not read their source.", "source")
 	m.driftOpened = counters("drift_opened_total", "Drifts that opened, by their severity then.", "source", "severity")
 	m.driftClosed = counters("drift_closed_total", "Drifts that ended, by how.", "result")
+	m.drained = counters("drained_usd_total", "Known cost of billed calls of workspaces that the platform must not pay for, in US dollars.", "source")
 	m.storeErrors = counters("store_errors_total", "Operations of the reconciler's own database that failed.", "operation")
 }
 
@@ -109,6 +115,10 @@ func (m *Metrics) gauges() {
 	m.leader = gauge("leader", "1 while this replica does what one does for all.")
 	m.leases = gauge("leases_held", "Sources whose lease this replica holds.")
 	m.sources = gauge("sources", "Sources in this replica's configuration.")
+	m.lag = gauges("log_lag_seconds", "Time since the oldest line that is known and not counted yet; 0: all are.", "input")
+	m.lineAt = gauges("log_last_line_timestamp_seconds", "When a line last came from the input, in Unix seconds; 0: none has.", "input")
+	m.blind = gauges("log_blind", "1 while the input cannot be read, has no reader or is silent for too long; told by the leader.", "input")
+	m.strays = gauge("unattributed_calls", "Billed calls of the last while from addresses that no workspace held; told by the leader.")
 	m.reloadOK = gauge("config_reload_success", "0 while the configuration in force is older than the file, because the file was refused.")
 	m.reloadedAt = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was read, in Unix seconds.")
 }
@@ -121,7 +131,7 @@ func (m *Metrics) histograms() {
 	}, []string{"source"})
 	m.detection = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "detection_seconds", Help: "From the first wrong evidence of a drift to its event.",
-		Buckets:                     []float64{1, 5, 15, 60, 120, 300, 600, 900, 1800, 3600, 14400},
+		Buckets:                     []float64{.1, .25, .5, 1, 5, 15, 60, 120, 300, 600, 900, 1800, 3600, 14400},
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 	})
 }
