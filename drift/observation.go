@@ -114,9 +114,16 @@ type Traffic struct {
 	Billed    int       // billed calls since Since
 	PastGrace int       // those of Billed later than Since plus the grace period
 	Rejected  int
+	Named     int       // those of Billed whose lines name the workspace, so that no address is needed
+	Elsewhere int       // those of Named that came from an address which is not the workspace's
 	Ambiguous int       // calls, billed or rejected, from an address that this workspace shares: they accuse no one
 	First     time.Time // of Billed and Rejected
 	Last      time.Time
 	CostUSD   *float64 // nil: not known
-	Err       string   // why the log could not be read
+	// Tokens of the billed calls, as far as lines tell.
+	InputTokens, OutputTokens int64
+	// BlindSince is since when some of the log is not seen (an input is silent,
+	// or cannot be read), so that no calls acquit nobody; zero: all is seen.
+	BlindSince time.Time
+	Err        string // why the log could not be read
 }

@@ -168,8 +168,24 @@ func proxyTraffic(c *comparison) *Finding {
 	if t == nil || t.PastGrace == 0 || t.Since.IsZero() || !c.platformMustNotPay() {
 		return nil // without the start of this life a call may be the last one's
 	}
-	return finding([]string{fmt.Sprintf("%d billed since %s, last %s", t.Billed, stamp(t.Since), stamp(t.Last))},
+	evidence := []string{fmt.Sprintf("%d billed since %s, last %s", t.Billed, stamp(t.Since), stamp(t.Last)), c.confidence()}
+	if words := Witnesses(c.policy, c.Facts); words != "" {
+		evidence = append(evidence, words)
+	}
+	return finding(evidence,
 		"%d billed %s went through the platform's proxy, though the mode should be %s", t.PastGrace, plural(t.PastGrace, "call"), c.Desired.Mode)
+}
+
+// confidence says how it is known whose the billed calls are.
+func (c *comparison) confidence() string {
+	t := c.Traffic
+	switch t.Named {
+	case 0:
+		return "attributed by the address, which nobody else held at the time"
+	case t.Billed:
+		return "the lines themselves name the workspace"
+	}
+	return fmt.Sprintf("the lines of %d name the workspace, the others are attributed by the address, which nobody else held at the time", t.Named)
 }
 
 func pathsDiverge(c *comparison) *Finding {

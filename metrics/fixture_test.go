@@ -30,7 +30,9 @@ var noon = time.Date(2026, 5, 28, 12, 0, 0, 0, time.UTC)
 // ticking gives metrics whose ages are measured from noon.
 func ticking(opts ...metrics.Option) (*metrics.Metrics, *clock) {
 	c := &clock{noon}
-	return metrics.New("1.2.3", append(opts, metrics.WithClock(c.read))...), c
+	m := metrics.New("1.2.3", append(opts, metrics.WithClock(c.read))...)
+	m.Inputs([]string{"file"})
+	return m, c
 }
 
 // found is a pass that found a bit of everything, with n of each.

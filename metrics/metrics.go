@@ -10,6 +10,7 @@ package metrics
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,7 @@ type Metrics struct {
 	lineAt       *prometheus.GaugeVec   // by input
 	blind        *prometheus.GaugeVec   // by input
 	strays       prometheus.Gauge
+	inputs       atomic.Pointer[[]string] // the configured ones
 
 	standing *standing // all that is known of the sources that this replica holds
 }

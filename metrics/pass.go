@@ -43,6 +43,7 @@ func (m *Metrics) Sources(names []string) {
 	for _, name := range gone {
 		m.passSeconds.DeleteLabelValues(name)
 		m.sourceErrors.DeleteLabelValues(name)
+		m.drained.DeleteLabelValues(name)
 		m.driftOpened.DeletePartialMatch(prometheus.Labels{"source": name})
 	}
 }

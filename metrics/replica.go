@@ -16,8 +16,15 @@ func (m *Metrics) Paused(byScope map[string]int) {
 	}
 }
 
-// Leader says whether this replica does what one does for all.
-func (m *Metrics) Leader(yes bool) { m.leader.Set(number(yes)) }
+// Leader says whether this replica does what one does for all. One that does
+// not any more has nothing to say of the fleet.
+func (m *Metrics) Leader(yes bool) {
+	m.leader.Set(number(yes))
+	if !yes {
+		m.unblind()
+		m.strays.Set(0)
+	}
+}
 
 // Leases says how many sources' leases this replica holds, the fleet's own
 // (the leader's) not counted.

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/store"
@@ -71,11 +72,15 @@ func (h *holder) lookAt(list []store.Look) {
 	}
 	ctx, stop := context.WithTimeout(h.ctx, world.Limits.PassTimeout)
 	defer stop()
+	if list = h.listen(ctx, world.World, source, list); len(list) == 0 {
+		return
+	}
 	walk := h.walk(world.World, source)
 	walk.Urgent = true
 	walk.Gate = nil // a person waits
 	ids := map[string]bool{}
-	l := &look{}
+	key := NewKey()
+	l := &look{key: key}
 	for _, one := range list {
 		ids[one.Workspace] = true
 		l.asked = append(l.asked, one.ID)
@@ -84,7 +89,7 @@ func (h *holder) lookAt(list []store.Look) {
 		walk.Only = map[string][]string{source.Name: append(walk.Only[source.Name], id)}
 	}
 	var err error
-	if l.result, err = walk.Run(ctx, NewKey()); err != nil {
+	if l.result, err = walk.Run(ctx, key); err != nil {
 		return
 	}
 	if l.result.Sources[0].Err != nil {
@@ -98,6 +103,32 @@ func (h *holder) lookAt(list []store.Look) {
 	}
 	h.mu.Unlock()
 	h.write(ctx, world.World, l)
+}
+
+// listen hears first those that a billed call asks about, and gives those that
+// are to be looked at.
+func (h *holder) listen(ctx context.Context, w *World, source Source, list []store.Look) []store.Look {
+	var hits []store.Look
+	for _, l := range list {
+		if !l.HitAt.IsZero() {
+			hits = append(hits, l)
+		}
+	}
+	if len(hits) == 0 {
+		return list
+	}
+	sound := map[int64]bool{}
+	var ids []int64
+	for _, l := range h.hear(ctx, w, source, hits) {
+		sound[l.ID] = true
+		ids = append(ids, l.ID)
+	}
+	if len(ids) > 0 {
+		if err := h.daemon.store.DropLooks(ctx, h.lease, ids); err != nil {
+			h.fail("looks not dropped", err)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(l store.Look) bool { return sound[l.ID] })
 }
 
 func (h *holder) answered(list []store.Look) {

@@ -13,6 +13,7 @@ import (
 const (
 	expireEvery = 2 * time.Second
 	surgeEvery  = 10 * time.Second
+	straysEvery = 30 * time.Second
 	retainEvery = 10 * time.Minute
 	retainBatch = 5000
 )
@@ -21,7 +22,7 @@ const (
 // of the fleet: what has expired says so, what is old goes, and a flip of the
 // whole fleet is told of once.
 func (d *Daemon) chores(ctx context.Context) {
-	var surged, retained, searched time.Time
+	var surged, strayed, retained, searched time.Time
 	for tick(ctx, nil, expireEvery) {
 		lease, leads := d.leads()
 		if !leads {
@@ -33,6 +34,12 @@ func (d *Daemon) chores(ctx context.Context) {
 			d.adopt(ctx)
 		}
 		d.expirePauses(ctx, lease)
+		d.watchInputs(ctx, lease)
+		d.reattribute(ctx)
+		if time.Since(strayed) >= straysEvery {
+			strayed = time.Now()
+			d.watchStrays(ctx, lease)
+		}
 		if time.Since(surged) >= surgeEvery {
 			surged = time.Now()
 			d.fleetSurge(ctx, lease)
@@ -40,6 +47,7 @@ func (d *Daemon) chores(ctx context.Context) {
 		if time.Since(retained) >= retainEvery {
 			retained = time.Now()
 			d.retain(ctx, lease)
+			d.rollup(ctx, lease)
 		}
 	}
 }
@@ -61,7 +69,7 @@ func (d *Daemon) retain(ctx context.Context, lease store.Lease) {
 	keep := d.atlas.limits().Retention
 	for more := true; more; {
 		var err error
-		_, more, err = d.store.Retain(ctx, lease, store.Retention{Events: keep.Events, Drifts: keep.Drifts, Holdings: keep.Addresses, Batch: retainBatch})
+		_, more, err = d.store.Retain(ctx, lease, store.Retention{Events: keep.Events, Drifts: keep.Drifts, Holdings: keep.Addresses, Traffic: keep.Traffic, Batch: retainBatch})
 		if err != nil {
 			d.chore(ctx, "retain", err)
 			return

@@ -60,6 +60,8 @@ type Options struct {
 	Log      *slog.Logger
 	Document func(*drift.Policy, *Judged) json.RawMessage // the API's workspace
 	World    *World
+	// Attribute decides whose calls are; nil: no log is counted.
+	Attribute store.Attributor
 	// OrphanAfter is how long nobody walks a source that nobody has configured
 	// until it is forgotten, twelve intervals at least. 0: an hour.
 	OrphanAfter time.Duration

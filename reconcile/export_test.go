@@ -79,13 +79,3 @@ func (d *Daemon) Retired() (n int) {
 	}
 	return n
 }
-
-// Among asks a witness about lives beside others.
-var Among = among
-
-// Waiting counts those who wait for the next reading.
-func Waiting(s *Shared) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.waiting)
-}

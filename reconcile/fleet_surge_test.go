@@ -94,24 +94,3 @@ func TestQuorum(t *testing.T) {
 	s.eventually("believed when it was", func() bool { return s.told(db)[drift.EventDriftOpened] == 2 })
 	s.sound(db)
 }
-
-// A call from an address that a workspace of another tenant holds too accuses
-// no one; one from an address that is a workspace's own does.
-func TestSharedAddressAccusesNoOne(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, 2, 2)
-	const nat, own = "10.0.0.7", "203.0.113.8"
-	s.addresses[ws(0)], s.addresses[ws(100)], s.addresses[ws(101)] = []string{nat}, []string{nat}, []string{own}
-	s.witness = &reconcile.Shared{Witness: &log{calls: map[string]int{nat: 5, own: 5}}}
-	d := s.start(s.world())
-	db := s.another()
-	s.eventually("the one is accused", func() bool { return s.told(db)[drift.EventDriftOpened] > 0 })
-	s.walked(5)
-	d.stop()
-	for _, e := range s.events(db) {
-		if e.Workspace != ws(101) {
-			t.Errorf("accused: %+v", e)
-		}
-	}
-	s.sound(db)
-}

@@ -30,6 +30,7 @@ type holder struct {
 	looked   map[string]time.Time // when workspaces were last looked at by themselves
 	looking  map[int64]bool       // requests under way
 	sights   witnessed
+	glimpses map[string]glimpse // by workspace
 
 	settle sync.Mutex   // one outcome at a time
 	memory sync.RWMutex // of known
@@ -40,7 +41,7 @@ type holder struct {
 type witnessed struct{ traffic, readEndpoint time.Time }
 
 func newHolder(ctx context.Context, d *Daemon, l store.Lease) *holder {
-	h := &holder{daemon: d, lease: l, taken: time.Now(), due: true, looked: map[string]time.Time{}, looking: map[int64]bool{}}
+	h := &holder{daemon: d, lease: l, taken: time.Now(), due: true, looked: map[string]time.Time{}, looking: map[int64]bool{}, glimpses: map[string]glimpse{}}
 	h.ctx, h.end = context.WithCancel(ctx)
 	return h
 }
@@ -149,7 +150,7 @@ func (h *holder) pass(ctx context.Context, key drift.Key) {
 		return // ended from outside: nothing is known of it, and nothing changed
 	}
 	h.conclude(&result.Sources[0])
-	h.write(ctx, world.World, &look{result: result, full: true})
+	h.write(ctx, world.World, &look{result: result, key: key, full: true})
 }
 
 // passSlack is what a pass may take beyond the time to look at containers: for
@@ -174,7 +175,7 @@ func (h *holder) walk(w *World, source Source) *Pass {
 	begun := time.Now().UTC().Truncate(time.Microsecond) // as exact as the database is
 	return &Pass{Sources: []Source{source}, Resolver: w.Resolver, Previous: w.Previous, Observer: w.Observer, Witness: w.Witness,
 		Policy: w.Policy, Credentials: w.Credentials, Now: func() time.Time { return begun }, LookFor: w.Limits.PassTimeout,
-		Memory: h.memoryOf, Strangers: d.strangersOf(h.ctx, w),
+		Memory: h.memoryOf, Strangers: d.strangersOf(h.ctx, w), Learn: h.learn,
 		Gate: func(ctx context.Context) func() { return d.gate.enter(ctx, h.isDoubtful()) }}
 }
 

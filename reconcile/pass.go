@@ -68,7 +68,7 @@ type Life struct {
 	Source, ID string // ID "": somebody unknown, who may hold the addresses
 	Addresses  []netip.Addr
 	Since      time.Time // start of the container; zero: not known, so that its addresses make calls doubtful and accuse no one
-	Remembered bool      // by an earlier look, not seen by this walk
+	Paid       bool      // the platform pays for it: its calls accuse no one
 }
 
 // Unattributed are billable calls that no workspace could have made.

@@ -25,6 +25,7 @@ type settling struct {
 	Doubt    string                        // why flipped modes are not believed yet, though this source alone shows no surge; "": they are
 	Skip     func(id string) bool          // workspaces that a newer look has settled, or a pause covers
 	Quiet    func(*Judged) bool            // somebody has suppressed all that was found
+	Hearsay  bool                          // containers were not looked at, but remembered: they tell nothing new of addresses
 	Document func(*Judged) json.RawMessage // the API's workspace
 
 	out     *store.Outcome

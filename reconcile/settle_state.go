@@ -83,15 +83,10 @@ func digest(st *store.State) (d store.Digest) {
 // holdings notes the addresses that the workspace was seen with. Where nobody
 // saw it, it keeps what it had.
 func (s *settling) holdings(j *Judged) {
-	o := &j.Observation
 	switch {
-	case o.State == drift.Observed && !o.StartedAt.IsZero():
-		held := make([]store.Holding, 0, len(o.Addresses))
-		for _, a := range o.Addresses {
-			held = append(held, store.Holding{Workspace: j.Workspace.ID, Address: a.Unmap(), Since: o.StartedAt.UTC().Truncate(time.Microsecond)})
-		}
-		slices.SortFunc(held, func(a, b store.Holding) int { return a.Address.Compare(b.Address) })
-		if !slices.Equal(held, s.Known.Holdings[j.Workspace.ID]) {
+	case s.Hearsay:
+	case j.Observation.State == drift.Observed && !j.Observation.StartedAt.IsZero():
+		if held, news := heldBy(j, s.Known); news {
 			s.out.Holdings[j.Workspace.ID] = held
 		}
 	case len(s.Known.Holdings[j.Workspace.ID]) == 0:

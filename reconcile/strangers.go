@@ -3,60 +3,50 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/store"
 )
 
-// strangers remembers who of the whole fleet holds which address, so that a
-// pass over one source takes no call for its own that a workspace of another
-// source made.
+// strangers remembers whether the whole fleet has been seen, so that a pass over
+// one source takes no call for its own that a workspace of a source which
+// nobody has walked yet may have made.
 type strangers struct {
 	mu   sync.Mutex
 	at   time.Time
-	all  []Life
 	full bool // every configured source has been walked at least once
 }
 
 const strangersFor = 5 * time.Second // that a reading is good for
 
 // strangersOf gives what Pass.Strangers needs, for as long as ctx lives.
-func (d *Daemon) strangersOf(ctx context.Context, w *World) func([]Judged) Strangers {
-	return func(walked []Judged) (s Strangers) {
-		var full bool
-		s.Known, full = d.strangers.read(ctx, d, w)
-		if !full { // some have never been seen: any of them may hold an address
-			s.Unknown = stranger(walked)
+func (d *Daemon) strangersOf(ctx context.Context, w *World) func([]Judged) []Life {
+	return func(walked []Judged) []Life {
+		if d.strangers.allSeen(ctx, d, w) {
+			return nil
 		}
-		return s
+		return stranger(walked)
 	}
 }
 
-// read gives who is known, and whether that is everybody. A database that does
-// not answer is asked again as seldom as one that does: many passes wait here.
-func (s *strangers) read(ctx context.Context, d *Daemon, w *World) (all []Life, full bool) {
+// allSeen tells whether everybody who may hold an address is known. A database
+// that does not answer is asked again as seldom as one that does: many passes
+// wait here.
+func (s *strangers) allSeen(ctx context.Context, d *Daemon, w *World) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.at) < strangersFor {
-		return s.all, s.full
+		return s.full
 	}
 	ctx, stop := context.WithTimeout(ctx, writeFor)
 	defer stop()
-	sources, err := d.store.Sources(ctx) // first: whoever has been walked by now is among the lives
-	var lives []store.Life
-	if err == nil {
-		lives, err = d.store.Lives(ctx)
-	}
-	if err == nil {
-		s.all = remembered(lives)
-	}
+	sources, err := d.store.Sources(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return s.all, false // this pass ends; the next asks again
+		return s.full // this pass ends; the next asks again
 	}
 	s.full, s.at = err == nil && walkedAll(w.names(), sources), time.Now() // what is not known makes calls doubtful
-	return s.all, s.full
+	return s.full
 }
 
 // walkedAll tells whether every source has had a pass.
@@ -71,22 +61,4 @@ func walkedAll(names []string, sources []store.SourceState) bool {
 		}
 	}
 	return true
-}
-
-// remembered gathers holdings, sorted by workspace, into lives.
-func remembered(holdings []store.Life) (lives []Life) {
-	for i := range holdings {
-		h := &holdings[i]
-		last := len(lives) - 1
-		if last < 0 || lives[last].ID != h.Workspace || lives[last].Source != h.Source {
-			lives = append(lives, Life{Source: h.Source, ID: h.Workspace, Since: h.Since, Remembered: true})
-			last++
-		}
-		l := &lives[last]
-		l.Addresses = append(l.Addresses, netip.Addr(h.Address))
-		if h.Since.After(l.Since) {
-			l.Since = h.Since
-		}
-	}
-	return lives
 }

@@ -15,12 +15,10 @@ func (p *Pass) traffic(ctx context.Context, workspaces []Judged) *Calls {
 	}
 	lives, owners := livesOf(workspaces)
 	p.progress("read the proxy log", 0, 0)
-	var known []Life
 	if p.Strangers != nil {
-		others := p.Strangers(workspaces)
-		lives, known = append(lives, others.Unknown...), others.Known
+		lives = append(lives, p.Strangers(workspaces)...)
 	}
-	calls := among(ctx, p.Witness, lives, known)
+	calls := p.Witness.Traffic(ctx, lives)
 	if p.partial() && p.Strangers == nil && blamesAny(calls.ByLife) {
 		if others := p.others(ctx, workspaces); len(others) > 0 {
 			p.progress("read the proxy log again", 0, 0)
@@ -47,7 +45,7 @@ func livesOf(workspaces []Judged) (lives []Life, owners []int) {
 		w, o := workspaces[i].Workspace, &workspaces[i].Observation
 		switch w.Scope() {
 		case drift.InScope:
-			lives = append(lives, Life{Source: w.Source, ID: w.ID, Addresses: o.Addresses, Since: o.StartedAt})
+			lives = append(lives, Life{Source: w.Source, ID: w.ID, Addresses: o.Addresses, Since: o.StartedAt, Paid: workspaces[i].Desired.Mode == drift.ModePlatformManaged})
 			owners = append(owners, i)
 		case drift.SkippedRemoved:
 		default:

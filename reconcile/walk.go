@@ -27,11 +27,12 @@ type Pass struct {
 	Now         func() time.Time                    // nil: the clock
 
 	// What a daemon knows beyond one walk; nil: nothing.
-	Memory    func(source, id string) Memory       // of a workspace
-	Strangers func(walked []Judged) Strangers      // who else may hold addresses, in place of asking for it
-	Gate      func(context.Context) (leave func()) // entered to read a source; leave is called when that is done
-	LookFor   time.Duration                        // that containers are looked at; what has not answered by then was not seen. 0: no bound
-	Urgent    bool                                 // somebody waits for it: it goes before others where there is a queue
+	Memory    func(source, id string) Memory           // of a workspace
+	Strangers func(walked []Judged) []Life             // who may hold addresses and was never seen, in place of asking for it
+	Gate      func(context.Context) (leave func())     // entered to read a source; leave is called when that is done
+	Learn     func(ctx context.Context, seen []Judged) // given what containers told, before the log is asked whose calls are
+	LookFor   time.Duration                            // that containers are looked at; what has not answered by then was not seen. 0: no bound
+	Urgent    bool                                     // somebody waits for it: it goes before others where there is a queue
 }
 
 // Memory is what earlier looks leave to the next.
@@ -39,12 +40,6 @@ type Memory struct {
 	SeenAt    time.Time    // when its container was last seen; zero: never
 	Overrides []drift.Mode // earlier recognised overrides
 	Drifted   bool         // a drift of it is open
-}
-
-// Strangers are those beside the walked who may hold addresses.
-type Strangers struct {
-	Known   []Life // of the whole fleet, the walked among them: one list for many passes, read only
-	Unknown []Life
 }
 
 // readers bounds how many sources are read at once.
@@ -57,6 +52,9 @@ func (p *Pass) Run(ctx context.Context, key drift.Key) (*Result, error) {
 	result := &Result{At: p.now(), Partial: p.partial()}
 	p.read(ctx, key, result)
 	p.observe(ctx, key, result.Workspaces)
+	if p.Learn != nil {
+		p.Learn(ctx, result.Workspaces)
+	}
 	result.Traffic = p.traffic(ctx, result.Workspaces)
 	for i := range result.Workspaces {
 		p.judge(&result.Workspaces[i])

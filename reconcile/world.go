@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/store"
 )
 
 // World is everything outside that a daemon walks through, as one configuration
@@ -30,11 +31,12 @@ type Limits struct {
 	Alerting      drift.Alerting
 	Surge         drift.Surge
 	Retention     Retention
+	Strays        store.StrayAlarm // when calls that are nobody's are told of
 }
 
 // Retention says how long what is over is kept; 0: for ever.
 type Retention struct {
-	Events, Drifts, Addresses time.Duration
+	Events, Drifts, Addresses, Traffic time.Duration
 }
 
 // source gives the world's source of a name; false: it has none.

@@ -13,8 +13,11 @@ import (
 // look is something to be written about a source.
 type look struct {
 	result *Result
+	key    drift.Key // that fingerprints were made under
 	full   bool
 	asked  []int64 // requests that it answers
+	// hearsay: the containers were not looked at, but remembered.
+	hearsay bool
 }
 
 // tries bounds how often a look is written before the next one takes its place.
@@ -74,7 +77,7 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 	}
 	source, _ := w.source(h.lease.Source)
 	s := &settling{Source: h.lease.Source, Result: l.result, Full: l.full, Known: h.known, Resolver: w.ResolverID, Alerting: w.Limits.Alerting,
-		Surge: w.Limits.Surge, Asks: source.Platform != nil && source.Asks > 0, Skip: h.skips(l), Quiet: quiet,
+		Surge: w.Limits.Surge, Asks: source.Platform != nil && source.Asks > 0, Skip: h.skips(l), Quiet: quiet, Hearsay: l.hearsay,
 		Document: func(j *Judged) json.RawMessage { return d.opts.Document(w.Policy, j) }}
 	if l.result.Sources[0].Err == nil {
 		if s.Doubt, err = h.doubt(ctx, w, s); err != nil {

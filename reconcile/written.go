@@ -20,6 +20,9 @@ func (h *holder) written(l *look, out *store.Outcome, applied *store.Applied) {
 	for i := range out.Episodes {
 		h.count(&out.Episodes[i])
 	}
+	if !l.hearsay && out.Err == "" {
+		h.remind(l)
+	}
 	if !l.full {
 		return
 	}

@@ -103,6 +103,15 @@ type Traffic struct {
 	Last      *time.Time `json:"last"`
 	Ambiguous int        `json:"ambiguous"`
 	CostUSD   *float64   `json:"cost_usd"`
+	// Named are those of Billed whose lines name the workspace; Elsewhere those
+	// of Named that came from an address which is not its own.
+	Named     int `json:"named"`
+	Elsewhere int `json:"elsewhere"`
+	// Tokens of the billed calls, as far as the lines tell.
+	InputTokens  int64      `json:"input_tokens"`
+	OutputTokens int64      `json:"output_tokens"`
+	BlindSince   *time.Time `json:"blind_since"` // since when some of the log is not seen; null: all of it is
+	Words        string     `json:"words"`       // what container and traffic tell together
 }
 
 // Finding is one disagreement.

@@ -19,7 +19,7 @@ func workspace(j *reconcile.Judged, opts Options) Workspace {
 	}
 	out.Observed = observed(opts.Policy, &j.Facts)
 	out.ReadEndpoint = readEndpoint(j.ReadEndpoint)
-	out.Traffic = traffic(j.Traffic)
+	out.Traffic = traffic(opts.Policy, &j.Facts)
 	out.Verdict = &j.Verdict
 	for _, f := range j.Findings {
 		out.Findings = append(out.Findings, toFinding(f))
@@ -78,14 +78,16 @@ func readEndpoint(r *drift.ReadEndpoint) (part Part[ReadEndpoint]) {
 	return part
 }
 
-func traffic(t *drift.Traffic) (part Part[Traffic]) {
+func traffic(p *drift.Policy, f *drift.Facts) (part Part[Traffic]) {
+	t := f.Traffic
 	switch {
 	case t == nil:
 	case t.Err != "":
 		part.Error = t.Err
 	default:
 		part.Value = &Traffic{Billed: t.Billed, PastGrace: t.PastGrace, Rejected: t.Rejected, Since: moment(t.Since),
-			First: moment(t.First), Last: moment(t.Last), Ambiguous: t.Ambiguous, CostUSD: t.CostUSD}
+			First: moment(t.First), Last: moment(t.Last), Ambiguous: t.Ambiguous, CostUSD: t.CostUSD, Named: t.Named, Elsewhere: t.Elsewhere,
+			InputTokens: t.InputTokens, OutputTokens: t.OutputTokens, BlindSince: moment(t.BlindSince), Words: drift.Witnesses(p, f)}
 	}
 	return part
 }

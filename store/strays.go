@@ -21,12 +21,16 @@ type Stray struct {
 
 // StrayAlarm says when calls that are nobody's are told of.
 type StrayAlarm struct {
-	Above  int64 // billed calls; negative: never
+	Above  int64 // billed calls, and more than one in a hundred of all; negative: never
 	Within time.Duration
 }
 
 // strayAddresses is how many addresses an event names.
 const strayAddresses = 5
+
+// strayShare: fewer than one in so many are no alarm; the internet calls at
+// every door.
+const strayShare = 100
 
 // Strays gives the calls of the last while that are nobody's: all of them, and
 // the addresses with most billed ones, at most limit.
@@ -85,7 +89,11 @@ func (a *StrayAlarm) turn(ctx context.Context, tx pgx.Tx, all Stray, list []Stra
 	}
 	e := drift.Event{At: now, Kind: drift.EventUnattributed, Severity: drift.Medium}
 	sql, args := `INSERT INTO alarms (kind, subject, since, told_at, words) VALUES ($1, '', $2, $2, $3) ON CONFLICT DO NOTHING`, []any{string(drift.EventUnattributed), now}
-	if a.Above >= 0 && all.Billed > a.Above {
+	var billed int64
+	if err := tx.QueryRow(ctx, "SELECT coalesce(sum(billed), 0)::bigint FROM traffic WHERE bucket >= clock_timestamp() - make_interval(secs => $1)", seconds(a.Within)).Scan(&billed); err != nil {
+		return nil, err
+	}
+	if a.Above >= 0 && all.Billed > a.Above && all.Billed*strayShare > billed {
 		e.Summary = fmt.Sprintf("%d billed calls within %s came from addresses that no workspace held: %s", all.Billed, a.Within, addressWords(list))
 		args = append(args, e.Summary)
 	} else {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -69,7 +70,7 @@ type Attributor func(tenures []Tenure, named []Named) func(*Calls) Owner
 type Move struct {
 	Key      string
 	From, To int64  // To NoPosition: it is removed
-	Detail   []byte // JSON; nil: none
+	Detail   json.RawMessage // nil: none
 }
 
 // NoPosition stands for a position that is not there.

@@ -29,6 +29,8 @@ type Retention struct {
 	Drifts Duration `yaml:"drifts" default:"365d" min:"1h"`
 	// Who held which address when, from the end of the holding: proxy logs older than this can no longer be attributed.
 	Addresses Duration `yaml:"addresses" default:"90d" min:"1h"`
+	// Calls read from the proxy's log, which are kept five minutes together for two days, then by the hour, and by the day from a month on.
+	Traffic Duration `yaml:"traffic" default:"400d" min:"49h"`
 }
 
 // Surge says when so many desired modes have changed at once that the inputs

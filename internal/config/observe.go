@@ -1,5 +1,11 @@
 package config
 
+import (
+	"fmt"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+)
+
 // Observe says how containers and traffic are looked at.
 type Observe struct {
 	// Time from one pass over a tenant to the next, jittered.
@@ -14,8 +20,18 @@ type Observe struct {
 	SSM SSM `yaml:"ssm"`
 	// How long after a container's start a call may still belong to its previous life.
 	TrafficGrace Duration `yaml:"traffic_grace" default:"2m" min:"0s"`
-	// Where the proxy's log lines come from. Each entry is one of file, push and kafka.
+	// Where the proxy's log lines come from. Each entry is one of file, push, kafka and sqs.
 	Logs []Log `yaml:"logs"`
+	// When billed calls from addresses that no workspace held are told of.
+	Unattributed Unattributed `yaml:"unattributed"`
+}
+
+// Unattributed says when billed calls that are nobody's are told of.
+type Unattributed struct {
+	// More billed calls than this, and than one in a hundred of all, are told of; -1 is never.
+	Above int `yaml:"above" default:"10" min:"-1"`
+	// Within this time.
+	Within Duration `yaml:"within" default:"1h" min:"5m"`
 }
 
 // SSM says how AWS Systems Manager is used.
@@ -47,26 +63,38 @@ type Targets struct {
 
 // Log is one source of the proxy's log lines: exactly one of its parts is set.
 type Log struct {
+	// Name of the input, in metrics, events and positions; once lines were counted under a name, another one counts them again. Default: the kind.
+	Name string `yaml:"name"`
+	// Without a line for so long the input counts as blind, which is told; 0s: it may be silent.
+	SilentAfter Duration `yaml:"silent_after" default:"15m" min:"0s"`
 	// Files on this machine.
 	File *LogFile `yaml:"file" either:"yes"`
 	// Lines pushed to the admin listener.
 	Push *LogPush `yaml:"push" either:"yes"`
 	// A topic with one line a message.
 	Kafka *LogKafka `yaml:"kafka" either:"yes"`
+	// Objects in S3 that a queue tells of, such as load balancers' logs.
+	SQS *LogSQS `yaml:"sqs" either:"yes"`
 }
 
 // LogFile is a set of log files on this machine.
 type LogFile struct {
 	// Path or glob; .gz and .zst are read too.
 	Path Path `yaml:"path" required:"true"`
-	// Format of the lines; auto looks at the first of each file.
+	// Format of the lines; auto decides line by line.
 	Format LogFormat `yaml:"format" default:"auto"`
+	// Where to begin when the daemon reads here for the first time: at the beginning of what is there, or at its end.
+	From LogFrom `yaml:"from" default:"beginning"`
+	// Whose files they are. Default: this machine's host name. Give one name on every host that mounts the same files.
+	Host string `yaml:"host"`
 }
 
 // LogPush is a receiver for NDJSON and raw lines, Loki's push and OTLP logs.
 type LogPush struct {
-	// Path on the admin listener.
-	Path string `yaml:"path" default:"/ingest"`
+	// Path on the admin listener for raw lines and NDJSON; Loki's and OTLP's have their own.
+	Path string `yaml:"path" default:"/ingest" restart:"yes"`
+	// Format of the lines; auto decides line by line.
+	Format LogFormat `yaml:"format" default:"auto"`
 }
 
 // LogKafka is a Kafka topic.
@@ -77,17 +105,79 @@ type LogKafka struct {
 	Topic string `yaml:"topic" required:"true"`
 	// Consumer group.
 	Group string `yaml:"group" default:"reconciler"`
+	// Format of the lines; auto decides line by line.
+	Format LogFormat `yaml:"format" default:"auto"`
+	// Where to begin in a partition that was never read: beginning or end.
+	From LogFrom `yaml:"from" default:"beginning"`
+	// Whether brokers are spoken to by TLS.
+	TLS bool `yaml:"tls" default:"false"`
+	// User of SASL SCRAM-SHA-512, where brokers ask for one.
+	User string `yaml:"user"`
+	// Its password.
+	Password drift.Secret `yaml:"password"`
+}
+
+// LogSQS is a queue that tells of objects in S3.
+type LogSQS struct {
+	// URL of the queue that the bucket's notifications go to.
+	Queue URL `yaml:"queue" required:"true"`
+	// Region of queue and bucket.
+	Region string `yaml:"region" required:"true"`
+	// Role to assume.
+	RoleARN string `yaml:"role_arn"`
+	// Another endpoint than AWS's own, for both, for tests and private links.
+	Endpoint URL `yaml:"endpoint"`
+	// Format of the lines; auto decides line by line.
+	Format LogFormat `yaml:"format" default:"alb"`
+}
+
+// The kinds of input.
+const (
+	InputFile  = "file"
+	InputPush  = "push"
+	InputKafka = "kafka"
+	InputSQS   = "sqs"
+)
+
+// Kind is which part is set.
+func (l *Log) Kind() string {
+	switch {
+	case l.File != nil:
+		return InputFile
+	case l.Push != nil:
+		return InputPush
+	case l.Kafka != nil:
+		return InputKafka
+	}
+	return InputSQS
 }
 
 func (o *Observe) validate(fail failer) {
+	named, pushes := map[string]bool{}, 0
+	for i := range o.Logs {
+		l := &o.Logs[i]
+		if named[l.Name] && l.Name != "" {
+			fail(fmt.Sprintf("logs[%d].name", i), fmt.Sprintf("a second input %q: give each a name of its own", l.Name))
+		}
+		named[l.Name] = true
+		if l.Push != nil {
+			if pushes++; pushes > 1 {
+				fail(fmt.Sprintf("logs[%d].push", i), "a second one: there is one listener, which tells no two apart")
+			}
+		}
+	}
 	if o.StaleAfter.Duration < o.Interval.Duration {
 		fail("stale_after", "shorter than interval: every workspace would be stale between two passes")
 	}
 }
 
 func (l *Log) validate(fail failer) {
-	if count(l.File != nil, l.Push != nil, l.Kafka != nil) != 1 {
-		fail("", "must be exactly one of file, push, kafka")
+	if count(l.File != nil, l.Push != nil, l.Kafka != nil, l.SQS != nil) != 1 {
+		fail("", "must be exactly one of file, push, kafka, sqs")
+		return
+	}
+	if l.Name == "" {
+		l.Name = l.Kind()
 	}
 }
 

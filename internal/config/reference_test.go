@@ -165,7 +165,7 @@ func TestTheSchemaDemandsOneOfAlternatives(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"notify":       "webhook slack alertmanager",
-		"observe.logs": "file push kafka",
+		"observe.logs": "file push kafka sqs",
 		"admin.tokens": "token token_file token_sha256 token_sha256_file",
 	} {
 		s := &root

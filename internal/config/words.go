@@ -44,6 +44,17 @@ func (RemediateMode) alias(word string) string {
 	return word
 }
 
+// LogFrom is where an input begins that was never read.
+type LogFrom string
+
+// The beginnings.
+const (
+	FromBeginning LogFrom = "beginning"
+	FromEnd       LogFrom = "end"
+)
+
+func (LogFrom) words() []string { return []string{string(FromBeginning), string(FromEnd)} }
+
 // LogFormat is a format of log lines.
 type LogFormat string
 

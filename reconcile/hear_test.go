@@ -1,0 +1,146 @@
+package reconcile_test
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/reconcile"
+	"github.com/molecule-ai/billing-reconciler/store"
+)
+
+// counted is a witness that tells what the database has counted.
+type counted struct{ db *store.Store }
+
+func (c counted) Traffic(ctx context.Context, lives []reconcile.Life) reconcile.Calls {
+	calls := reconcile.Calls{ByLife: make([]drift.Traffic, len(lives))}
+	for i, l := range lives {
+		heard, err := c.db.Hear(ctx, l.Source, []store.Listener{{Workspace: l.ID, Since: l.Since}}, 0)
+		h := heard[l.ID]
+		calls.ByLife[i] = drift.Traffic{Since: l.Since, Billed: int(h.Billed), PastGrace: int(h.PastGrace), First: h.First, Last: h.Last}
+		calls.Err = err
+	}
+	return calls
+}
+
+// holder attributes calls to whoever has held their address last.
+func holder(tenures []store.Tenure, _ []store.Named) func(*store.Calls) store.Owner {
+	return func(c *store.Calls) (o store.Owner) {
+		for _, t := range tenures {
+			if t.Address == c.Address {
+				o = store.Owner{Kind: store.ByAddress, Source: t.Source, Workspace: t.Workspace}
+			}
+		}
+		return o
+	}
+}
+
+// billed counts a billed call from an address, made now.
+func (s *site) billed(db *store.Store, address string) {
+	s.Helper()
+	at := time.Now().UTC()
+	c := store.Calls{Bucket: at.Truncate(5 * time.Minute), Address: netip.MustParseAddr(address), Operation: 1, Class: 2, Billed: 1, First: at, Last: at, LastBilled: at}
+	if _, err := db.Count(s.Context(), &store.Counting{Input: store.Input{Name: "file"}, Calls: []store.Calls{c}, Lines: 1}, holder); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// listening is a site of one tenant whose daemon has walked it once and will not
+// again.
+func listening(t *testing.T, platformPays *atomic.Bool) (s *site, db *store.Store, looks *atomic.Int64) {
+	t.Helper()
+	s = newSite(t, 1, 2)
+	s.resolve = func(w *drift.Workspace, d drift.Desired) drift.Desired {
+		if platformPays.Load() {
+			return managed("01")(w, d)
+		}
+		return d
+	}
+	s.addresses[ws(0)], s.addresses[ws(1)] = []string{"203.0.113.1"}, []string{"203.0.113.2"}
+	db = s.another()
+	s.witness, s.attribute = counted{db}, holder
+	s.change = func(w *reconcile.World) { w.Limits.Interval = time.Hour }
+	s.start(s.world())
+	s.eventually("a pass is written", func() bool { return s.lastPass(db, "t00") })
+	looks = &atomic.Int64{}
+	return s, db, looks
+}
+
+// A billed call is told of before anybody has looked at the container again; a
+// look follows.
+func TestABilledCallIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	s, db, looks := listening(t, &atomic.Bool{})
+	told := make(chan struct{})
+	s.with(func() {
+		s.looked = func(ctx context.Context, _ []reconcile.Target) {
+			looks.Add(1)
+			select {
+			case <-told:
+			case <-ctx.Done():
+			}
+		}
+	})
+	s.billed(db, "203.0.113.1")
+	s.eventually("the drift is told, though the look hangs", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+	close(told)
+	s.eventually("the look is answered", func() bool {
+		waiting, err := db.Looks(t.Context(), []string{"t00"})
+		return err == nil && len(waiting) == 0
+	})
+	if n := looks.Load(); n != 1 {
+		t.Errorf("%d looks at containers, want one", n)
+	}
+	s.billed(db, "203.0.113.1")
+	s.billed(db, "203.0.113.1")
+	time.Sleep(300 * time.Millisecond) // nothing is to come of it
+	if n, got := looks.Load(), s.told(db); n != 1 || got[drift.EventDriftOpened] != 1 || len(got) != 1 {
+		t.Errorf("%d looks, told %v; a drift that is open is not opened again", n, got)
+	}
+	e := s.events(db)[0]
+	if e.Workspace != ws(0) || e.Severity != drift.Critical {
+		t.Errorf("told %+v", e)
+	}
+	s.sound(db)
+}
+
+// Whoever may call by now, as its tenant says at once, is not accused by what
+// was known before, and no machine is looked at for it.
+func TestABilledCallIsHeldAgainstWhatHoldsNow(t *testing.T) {
+	t.Parallel()
+	var platformPays atomic.Bool
+	s, db, looks := listening(t, &platformPays)
+	s.with(func() {
+		s.looked = func(context.Context, []reconcile.Target) { looks.Add(1) }
+	})
+	platformPays.Store(true)
+	s.billed(db, "203.0.113.1")
+	s.eventually("the request is dropped", func() bool {
+		waiting, err := db.Looks(t.Context(), []string{"t00"})
+		return err == nil && len(waiting) == 0
+	})
+	if n, got := looks.Load(), s.told(db); n != 0 || len(got) != 0 {
+		t.Errorf("%d looks, told %v", n, got)
+	}
+}
+
+// A call that was counted while nobody knew who held its address becomes
+// somebody's in the very pass that learns it, and is told once.
+func TestALateLearnedHolderIsAccusedOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 2)
+	s.addresses[ws(0)] = []string{"203.0.113.1"}
+	db := s.another()
+	s.witness, s.attribute = counted{db}, holder
+	s.billed(db, "203.0.113.1")
+	s.start(s.world())
+	s.eventually("it is told", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+	s.walked(3)
+	if got := s.told(db); got[drift.EventDriftOpened] != 1 || len(got) != 1 {
+		t.Errorf("told %v", got)
+	}
+	s.sound(db)
+}
