@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -168,98 +167,4 @@ func nameds(ctx context.Context, tx pgx.Tx, ids []UUID) ([]Named, error) {
 	return collect(ctx, tx, func(r pgx.CollectableRow) (n Named, err error) {
 		return n, r.Scan(&n.Source, &n.Workspace)
 	}, "SELECT source, id FROM states WHERE id = ANY($1::uuid[])", pgx.QueryExecModeDescribeExec, ids)
-}
-
-// row is a row of traffic: calls, and whose they are.
-type row struct {
-	*Calls
-	Owner
-}
-
-func (r *row) compare(o *row) int {
-	return cmp.Or(r.Bucket.Compare(o.Bucket), r.Address.Compare(o.Address), cmp.Compare(r.Source, o.Source),
-		bytes.Compare(r.Workspace[:], o.Workspace[:]), cmp.Compare(r.Kind, o.Kind), cmp.Compare(r.Operation, o.Operation), cmp.Compare(r.Class, o.Class))
-}
-
-// merge adds what has the same key up. The rows come out in the order of the
-// key, in which all lock them, so that nobody waits in a circle.
-func merge(rows []row) []row {
-	rows = slices.SortedFunc(slices.Values(rows), func(a, b row) int { return a.compare(&b) })
-	out := rows[:0]
-	for _, r := range rows {
-		if n := len(out); n > 0 && out[n-1].compare(&r) == 0 {
-			sum := *out[n-1].Calls
-			sum.add(r.Calls)
-			out[n-1].Calls = &sum
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-func (c *Calls) add(o *Calls) {
-	c.Billed += o.Billed
-	c.Rejected += o.Rejected
-	c.Input += o.Input
-	c.Output += o.Output
-	c.Untold += o.Untold
-	c.CostUSD += o.CostUSD
-	c.Unpriced += o.Unpriced
-	if o.First.Before(c.First) {
-		c.First = o.First
-	}
-	if o.Last.After(c.Last) {
-		c.Last = o.Last
-	}
-	if o.LastBilled.After(c.LastBilled) {
-		c.LastBilled = o.LastBilled
-	}
-}
-
-// rowsAtOnce is how many rows a statement writes.
-const rowsAtOnce = 10_000
-
-func writeRows(ctx context.Context, tx pgx.Tx, rows []row) error {
-	for part := range slices.Chunk(merge(rows), rowsAtOnce) {
-		_, err := tx.Exec(ctx, `INSERT INTO traffic AS t (bucket, address, source, workspace, attribution, operation, class,
-				billed, rejected, input_tokens, output_tokens, untold, cost_usd, unpriced, first_at, last_at, last_billed)
-			SELECT * FROM unnest($1::timestamptz[], $2::inet[], $3::text[], $4::uuid[], $5::smallint[], $6::smallint[], $7::smallint[],
-				$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::float8[], $14::bigint[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
-			ON CONFLICT (bucket, address, source, workspace, attribution, operation, class) DO UPDATE SET
-				billed = t.billed + excluded.billed, rejected = t.rejected + excluded.rejected, input_tokens = t.input_tokens + excluded.input_tokens,
-				output_tokens = t.output_tokens + excluded.output_tokens, untold = t.untold + excluded.untold, cost_usd = t.cost_usd + excluded.cost_usd,
-				unpriced = t.unpriced + excluded.unpriced, first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at),
-				last_billed = greatest(t.last_billed, excluded.last_billed)`,
-			pgx.QueryExecModeDescribeExec,
-			column(part, func(r row) time.Time { return r.Bucket }),
-			column(part, func(r row) netip.Addr { return orUnspecified(r.Address) }),
-			column(part, func(r row) string { return r.Source }),
-			column(part, func(r row) UUID { return r.Workspace }),
-			column(part, func(r row) int16 { return int16(r.Kind) }),
-			column(part, func(r row) int16 { return r.Operation }),
-			column(part, func(r row) int16 { return r.Class }),
-			column(part, func(r row) int64 { return r.Billed }),
-			column(part, func(r row) int64 { return r.Rejected }),
-			column(part, func(r row) int64 { return r.Input }),
-			column(part, func(r row) int64 { return r.Output }),
-			column(part, func(r row) int64 { return r.Untold }),
-			column(part, func(r row) float64 { return r.CostUSD }),
-			column(part, func(r row) int64 { return r.Unpriced }),
-			column(part, func(r row) time.Time { return r.First }),
-			column(part, func(r row) time.Time { return r.Last }),
-			column(part, func(r row) *time.Time { return orNull(r.LastBilled) }))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// orUnspecified stands for no address in a key, where NULL cannot.
-func orUnspecified(a netip.Addr) netip.Addr {
-	if !a.IsValid() {
-		return netip.IPv6Unspecified()
-	}
-	return a
 }

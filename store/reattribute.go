@@ -70,10 +70,7 @@ func misattributed(ctx context.Context, tx pgx.Tx, window time.Duration) (rows [
 	return append(rows, named...), len(waiting), err
 }
 
-const (
-	rowKey    = "bucket, address, source, workspace, attribution, operation, class"
-	rowSelect = `SELECT bucket, address, source, workspace, attribution, operation, class, billed, rejected, input_tokens, output_tokens, untold, cost_usd, unpriced, first_at, last_at, last_billed FROM traffic`
-)
+const rowSelect = "SELECT " + rowKey + ", " + rowValues + " FROM traffic"
 
 func scanRow(r pgx.CollectableRow) (out row, err error) {
 	c := &Calls{}

@@ -41,12 +41,8 @@ const rollup = `WITH old AS (SELECT ` + rowKey + ` FROM traffic
 		WHERE bucket < date_trunc($1::text, clock_timestamp() - make_interval(secs => $2), 'UTC') AND bucket <> date_trunc($1::text, bucket, 'UTC') ORDER BY ` + rowKey + ` LIMIT $3::bigint),
 	gone AS (DELETE FROM traffic t USING old o WHERE (t.bucket, t.address, t.source, t.workspace, t.attribution, t.operation, t.class) = (o.bucket, o.address, o.source, o.workspace, o.attribution, o.operation, o.class)
 		RETURNING t.*),
-	added AS (INSERT INTO traffic AS t (` + rowKey + `, billed, rejected, input_tokens, output_tokens, untold, cost_usd, unpriced, first_at, last_at, last_billed)
+	added AS (INSERT INTO traffic AS t (` + rowKey + `, ` + rowValues + `)
 		SELECT date_trunc($1::text, bucket, 'UTC'), address, source, workspace, attribution, operation, class, sum(billed), sum(rejected), sum(input_tokens), sum(output_tokens), sum(untold),
 			sum(cost_usd), sum(unpriced), min(first_at), max(last_at), max(last_billed) FROM gone GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
-		ON CONFLICT (` + rowKey + `) DO UPDATE SET
-			billed = t.billed + excluded.billed, rejected = t.rejected + excluded.rejected, input_tokens = t.input_tokens + excluded.input_tokens,
-			output_tokens = t.output_tokens + excluded.output_tokens, untold = t.untold + excluded.untold, cost_usd = t.cost_usd + excluded.cost_usd,
-			unpriced = t.unpriced + excluded.unpriced, first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at),
-			last_billed = greatest(t.last_billed, excluded.last_billed))
+		` + addUp + `)
 	SELECT count(*) FROM gone`

@@ -69,7 +69,7 @@ type Attributor func(tenures []Tenure, named []Named) func(*Calls) Owner
 // where From is NoPosition and there is none.
 type Move struct {
 	Key      string
-	From, To int64  // To NoPosition: it is removed
+	From, To int64           // To NoPosition: it is removed
 	Detail   json.RawMessage // nil: none
 }
 
