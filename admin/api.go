@@ -25,6 +25,7 @@ func (s *Server) routes() http.Handler {
 	api := humago.New(mux, s.apiConfig())
 	s.statusRoutes(api)
 	s.workspaceRoutes(api)
+	s.trafficRoutes(api)
 	s.driftRoutes(api)
 	s.eventRoutes(api)
 	s.streamRoute(api)

@@ -78,7 +78,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"/api/v1/status": {"get"}, "/api/v1/workspaces": {"get"}, "/api/v1/workspaces/{id}": {"get"}, "/api/v1/workspaces/{id}/look": {"post"},
+		"/api/v1/status": {"get"}, "/api/v1/workspaces": {"get"}, "/api/v1/workspaces/{id}": {"get"}, "/api/v1/workspaces/{id}/look": {"post"}, "/api/v1/workspaces/{id}/traffic": {"get"},
 		"/api/v1/drifts": {"get"}, "/api/v1/drifts/{id}": {"get"}, "/api/v1/events": {"get"}, "/api/v1/events/stream": {"get"},
 		"/api/v1/pauses": {"get"}, "/api/v1/pause": {"post"}, "/api/v1/resume": {"post"}, "/api/v1/suppressions": {"get", "post"},
 		"/api/v1/suppressions/{id}": {"delete"}, "/api/v1/sources/{name}/accept": {"post"},
