@@ -1,0 +1,170 @@
+package traffic_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
+	"github.com/molecule-ai/billing-reconciler/reconcile"
+	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/traffic"
+)
+
+// learns lets workspaces of a source be seen with addresses since a time.
+func learns(t *testing.T, s *store.Store, source string, since time.Time, held map[int]string) {
+	t.Helper()
+	k, err := s.Keep(t.Context(), store.Replica{ID: uuid.NewString(), Name: "test", StartedAt: t0}, []string{source}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &store.Outcome{Lease: k.Leases[0], At: time.Now().UTC().Truncate(time.Microsecond), Holdings: map[string][]store.Holding{}}
+	for n, address := range held {
+		name := proxylog.ID(id(n)).String()
+		o.States = append(o.States, store.State{ID: name, Name: name, Verdict: drift.InSync, DesiredMode: drift.ModeBYOK, Observed: true, Document: []byte(`{}`)})
+		o.Holdings[name] = []store.Holding{{Workspace: name, Address: netip.MustParseAddr(address), Since: since}}
+	}
+	if _, err := s.Apply(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tallied reads log lines.
+func tallied(lines ...string) *proxylog.Tally {
+	tally := proxylog.NewTally(&proxylog.TallyOptions{Prices: proxylog.Prices{"opus": {Input: 15, Output: 75}}})
+	p := proxylog.NewParser(proxylog.Auto)
+	for _, l := range lines {
+		tally.Line(p, []byte(l))
+	}
+	return tally
+}
+
+// called is a log line of a billed call, of now.
+func called(address, more string) string {
+	return `{"time":"` + time.Now().UTC().Format(time.RFC3339) + `","remote_addr":"` + address + `","method":"POST","path":"/api/v1/internal/llm/anthropic/v1/messages","status":200` + more + `}`
+}
+
+func TestWitness(t *testing.T) {
+	t.Parallel()
+	s := open(t, database(t))
+	since := time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
+	learns(t, s, "acme", since, map[int]string{1: "203.0.113.1", 2: "203.0.113.2", 3: "198.51.100.1"})
+	learns(t, s, "reno", since, map[int]string{4: "198.51.100.1", 5: "10.0.0.5"})
+	priced := `,"model":"anthropic/opus","input_tokens":1000,"output_tokens":100`
+	c := counter(s)
+	batch := &proxylog.Batch{Input: "file", Tally: tallied(called("203.0.113.1", priced), called("203.0.113.1", priced), called("203.0.113.2", ""), called("198.51.100.1", ""),
+		called("192.0.2.9", `,"workspace_id":"`+proxylog.ID(id(2)).String()+`"`), called("10.0.0.5", ""))}
+	if err := c.Count(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	life := func(source string, n int, addresses ...string) reconcile.Life {
+		l := reconcile.Life{Source: source, Since: since}
+		if n > 0 {
+			l.ID = proxylog.ID(id(n)).String()
+		}
+		for _, a := range addresses {
+			l.Addresses = append(l.Addresses, netip.MustParseAddr(a))
+		}
+		return l
+	}
+	w := &traffic.Witness{Store: s, Grace: 2 * time.Minute}
+	got := w.Traffic(t.Context(), []reconcile.Life{life("acme", 1, "203.0.113.1"), life("acme", 2, "203.0.113.2"), life("acme", 3, "198.51.100.1"),
+		life("reno", 4, "198.51.100.1"), life("reno", 5, "10.0.0.5"), life("", 0, "10.0.0.5")})
+	if got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	type told struct {
+		Billed, PastGrace, Named, Elsewhere, Ambiguous int
+		Cost                                           float64 // -1: not known
+	}
+	want := []told{{2, 2, 0, 0, 0, 0.045}, {2, 2, 1, 1, 0, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 0, -1}}
+	for i, tr := range got.ByLife {
+		cost := -1.0
+		if tr.CostUSD != nil {
+			cost = *tr.CostUSD
+		}
+		if diff := cmp.Diff(want[i], told{tr.Billed, tr.PastGrace, tr.Named, tr.Elsewhere, tr.Ambiguous, cost}); diff != "" {
+			t.Errorf("life %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+// A database that does not answer acquits no one.
+func TestWitnessWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	s := open(t, database(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := &traffic.Witness{Store: s}
+	got := w.Traffic(ctx, []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}})
+	if got.Err == nil {
+		t.Error("no error, so that nothing seen passes for nothing done")
+	}
+}
+
+// An input that is blind is told of with every verdict.
+func TestWitnessTellsOfBlindness(t *testing.T) {
+	t.Parallel()
+	s := open(t, database(t))
+	c := counter(s)
+	if err := c.State(t.Context(), "file", errors.New("permission denied")); err != nil {
+		t.Fatal(err)
+	}
+	got := (&traffic.Witness{Store: s}).Traffic(t.Context(), []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}})
+	if len(got.ByLife) != 1 || time.Since(got.ByLife[0].BlindSince) > time.Minute {
+		t.Errorf("blind since %v", got.ByLife)
+	}
+}
+
+// Whoever brings more than can wait is told so, and nothing is written of it.
+func TestCounterIsBounded(t *testing.T) {
+	t.Parallel()
+	url := database(t)
+	s := open(t, url)
+	c := traffic.NewCounter(traffic.Options{Store: s, Metrics: counter(s).Metrics, Waiting: 4, AtOnce: 1})
+	blocker, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = blocker.Close(context.Background()) }()
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := blocker.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("BEGIN; LOCK TABLE traffic IN EXCLUSIVE MODE")
+	first := make(chan error, 1)
+	go func() {
+		first <- c.Count(t.Context(), &proxylog.Batch{Input: "big", Tally: tallied(called("203.0.113.1", ""), called("203.0.113.2", ""), called("203.0.113.3", ""))})
+	}()
+	small := func() error {
+		return c.Count(t.Context(), &proxylog.Batch{Input: "file", Tally: tallied(called("203.0.113.1", ""))})
+	}
+	waiting := 0
+	for end := time.Now().Add(20 * time.Second); waiting == 0 && time.Now().Before(end); {
+		if err := blocker.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := small(); !errors.Is(err, proxylog.ErrBusy) {
+		t.Errorf("while four are under way: %v, want %v", err, proxylog.ErrBusy)
+	}
+	exec("ROLLBACK")
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if err := small(); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+	if all, _, err := s.Strays(t.Context(), time.Hour, 1); err != nil || all.Billed != 4 {
+		t.Errorf("%d billed, want 4 (%v)", all.Billed, err)
+	}
+}
