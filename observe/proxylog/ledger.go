@@ -12,6 +12,7 @@ import (
 // LedgerOptions says how a Ledger counts.
 type LedgerOptions struct {
 	Billed Statuses
+	Prices Prices // nil: a call costs what its line says, or is not known to cost anything
 	// Grace is for calls that were in flight while a container was replaced:
 	// until this long after its start they are no evidence.
 	Grace time.Duration
@@ -31,6 +32,7 @@ type Ledger struct {
 	options LedgerOptions
 
 	traffic map[string]*drift.Traffic
+	unknown map[string]bool // workspaces with a billed call whose cost is not known
 	totals  Totals
 	strays  map[netip.Addr]*Stray
 	beyond  Stray
@@ -58,7 +60,7 @@ func NewLedger(holders *Holders, lives map[string]time.Time, o LedgerOptions) *L
 	}
 	return &Ledger{
 		holders: holders, lives: lives, options: o,
-		traffic: map[string]*drift.Traffic{}, strays: map[netip.Addr]*Stray{},
+		traffic: map[string]*drift.Traffic{}, unknown: map[string]bool{}, strays: map[netip.Addr]*Stray{},
 	}
 }
 
@@ -69,7 +71,7 @@ func (l *Ledger) Add(h *Hit) (Attribution, []string) {
 	count(&l.totals[kind].Billed, &l.totals[kind].Rejected, billed)
 	switch kind {
 	case Attributed:
-		l.attributed(keys[0], h.Time, billed)
+		l.attributed(keys[0], h, billed)
 	case Ambiguous:
 		for _, key := range keys {
 			if t := l.of(key); !h.Time.Before(t.Since) {
@@ -82,16 +84,39 @@ func (l *Ledger) Add(h *Hit) (Attribution, []string) {
 	return kind, keys
 }
 
-func (l *Ledger) attributed(key string, at time.Time, billed bool) {
+func (l *Ledger) attributed(key string, h *Hit, billed bool) {
 	t := l.of(key)
-	if at.Before(t.Since) {
+	if h.Time.Before(t.Since) {
 		return // of its previous life
 	}
 	count(&t.Billed, &t.Rejected, billed)
-	if billed && at.After(t.Since.Add(l.options.Grace)) {
+	widen(&t.First, &t.Last, h.Time)
+	if !billed {
+		return
+	}
+	if h.Time.After(t.Since.Add(l.options.Grace)) {
 		t.PastGrace++
 	}
-	widen(&t.First, &t.Last, at)
+	if h.Workspace != (ID{}) {
+		t.Named++
+	}
+	t.InputTokens += h.InputTokens
+	t.OutputTokens += h.OutputTokens
+	l.charge(key, t, h)
+}
+
+// charge adds what a billed call cost; one whose cost is not known makes the
+// whole unknown.
+func (l *Ledger) charge(key string, t *drift.Traffic, h *Hit) {
+	cost, known := l.options.Prices.Cost(h)
+	if !known || l.unknown[key] {
+		l.unknown[key], t.CostUSD = true, nil
+		return
+	}
+	if t.CostUSD == nil {
+		t.CostUSD = new(float64)
+	}
+	*t.CostUSD += cost
 }
 
 func (l *Ledger) of(key string) *drift.Traffic {
