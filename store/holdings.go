@@ -243,27 +243,3 @@ func scanHolding(row pgx.CollectableRow) (h held, err error) {
 	h.address, h.since, h.until, h.confirmed = prefix.Addr(), h.since.UTC(), orZero(until), h.confirmed.UTC()
 	return h, err
 }
-
-// Life is the time for which a workspace has held an address, up to now.
-type Life struct {
-	Source    string
-	Workspace string // id
-	Address   netip.Addr
-	Since     time.Time
-	Exclusive bool // nobody else holds it
-}
-
-// Lives gives every holding that has not ended, by source, workspace and
-// address.
-func (s *Store) Lives(ctx context.Context) (lives []Life, err error) {
-	err = s.read(ctx, "read who holds which address", func(ctx context.Context, tx pgx.Tx) error {
-		lives, err = collect(ctx, tx, func(row pgx.CollectableRow) (l Life, err error) {
-			var prefix netip.Prefix
-			err = row.Scan(&l.Source, &l.Workspace, &prefix, &l.Since, &l.Exclusive)
-			l.Address, l.Since = prefix.Addr(), l.Since.UTC()
-			return l, err
-		}, "SELECT source, workspace::text, address, lower(during), exclusive FROM holdings WHERE upper_inf(during) ORDER BY source, workspace, address")
-		return err
-	})
-	return lives, err
-}
