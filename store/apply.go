@@ -58,13 +58,15 @@ func (o *Outcome) apply(ctx context.Context, tx pgx.Tx) (applied Applied, err er
 			return applied, err
 		}
 	}
+	if applied.Taken, err = tenancy.write(ctx, tx); err != nil {
+		return applied, err
+	}
+	// After the holdings have been locked: whoever counts has them locked, and
+	// asks for looks then.
 	if len(o.Looks) > 0 {
 		if _, err := tx.Exec(ctx, "DELETE FROM looks WHERE source = $1 AND id = ANY($2::bigint[])", o.Lease.Source, o.Looks); err != nil {
 			return applied, err
 		}
-	}
-	if applied.Taken, err = tenancy.write(ctx, tx); err != nil {
-		return applied, err
 	}
 	applied.Events, err = appendEvents(ctx, tx, append(events, o.Events...)) // last: see there
 	return applied, err

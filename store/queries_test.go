@@ -212,7 +212,11 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 	}
 	_, err := conn(t, r.url).Exec(t.Context(), "INSERT INTO holdings (source, workspace, address, during, exclusive) SELECT 'acme', gen_random_uuid(), '203.0.113.9', '[2001-01-01,2001-01-02)', false FROM generate_series(1, 3)")
 	r.must(err)
-	keep := store.Retention{Events: time.Nanosecond, Drifts: time.Nanosecond, Holdings: time.Nanosecond, Batch: 2}
+	year := time.Now().UTC().AddDate(-1, 0, 0)
+	r.counts(from(call(year, "203.0.113.1"), call(year, "203.0.113.2"), call(year, "203.0.113.3"), call(recent(), "203.0.113.1")))
+	r.counts(&store.Counting{Input: store.Input{Name: "push"}, ID: "old"})
+	r.strings("UPDATE batches SET at = at - interval '8 days' RETURNING id")
+	keep := store.Retention{Events: time.Nanosecond, Drifts: time.Nanosecond, Holdings: time.Nanosecond, Traffic: 24 * time.Hour, Batch: 2}
 	total := map[string]int64{}
 	for calls := 1; ; calls++ {
 		deleted, more, err := r.Retain(t.Context(), fleet, keep)
@@ -226,7 +230,7 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 			break
 		}
 	}
-	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "answers": 0, "looks": 0}, total)
+	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "traffic": 3, "batches": 1, "answers": 0, "looks": 0}, total)
 	if _, err := r.Drift(t.Context(), ids[0]); err != nil {
 		t.Errorf("the open drift: %v", err)
 	}

@@ -32,6 +32,9 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 			}
 			continue
 		}
+		if l.Paid {
+			continue // business, not drift; and there is much of it
+		}
 		bySource[l.Source] = append(bySource[l.Source], i)
 	}
 	blind, err := w.Store.Blind(ctx)
