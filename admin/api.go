@@ -22,6 +22,9 @@ func (s *Server) routes() http.Handler {
 	if s.opts.Metrics != nil {
 		mux.Handle("GET /metrics", s.opts.Metrics)
 	}
+	for _, p := range s.opts.Pushes {
+		mux.Handle(p.Path, p.Handler)
+	}
 	api := humago.New(mux, s.apiConfig())
 	s.statusRoutes(api)
 	s.workspaceRoutes(api)

@@ -63,17 +63,14 @@ func (s *Server) admit(r *http.Request) (Principal, *refusal) {
 		return Principal{}, refuse(http.StatusForbidden, "a page of another origin sent this request; changes are taken from this one and from programs")
 	}
 	keys := s.keys.Load()
-	var who Principal
-	var no *refusal
 	if keys.empty() {
-		who, no = s.admitLocal(r)
-	} else {
-		who, no = s.admitToken(keys, r)
+		return s.admitLocal(r)
 	}
+	who, no := s.admitToken(keys, r)
 	if no != nil {
 		return who, no
 	}
-	if need := needed(r); !who.Role.may(need) {
+	if need := s.needed(r); !who.Role.may(need) {
 		return who, refuse(http.StatusForbidden, fmt.Sprintf("the token of %s has the role %s; this needs the role %s", who.Name, who.Role, need))
 	}
 	return who, nil
@@ -83,6 +80,9 @@ func (s *Server) admit(r *http.Request) (Principal, *refusal) {
 // is told to bring one and does not count as a failure.
 func (s *Server) admitToken(keys *keyring, r *http.Request) (Principal, *refusal) {
 	token := bearer(r)
+	if token == "" && s.needed(r) == Ingest {
+		token = r.Header.Get(firehoseKey)
+	}
 	if token == "" {
 		return Principal{}, challenge(`Bearer realm="reconciler"`, "no token was given; send Authorization: Bearer TOKEN")
 	}
@@ -138,7 +138,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		a := &answer{ResponseWriter: w}
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		defer func() {
-			s.log.LogAttrs(r.Context(), levelOf(r, a.status), "http request", slog.String("method", method(r)), slog.String("route", r.Pattern),
+			s.log.LogAttrs(r.Context(), s.levelOf(r, a.status), "http request", slog.String("method", method(r)), slog.String("route", r.Pattern),
 				slog.Int("status", a.status), slog.Duration("duration", time.Since(begun)), slog.String("principal", c.who.Name), slog.String("address", r.RemoteAddr))
 		}()
 		next.ServeHTTP(a, r)
@@ -156,11 +156,11 @@ func method(r *http.Request) string {
 }
 
 // levelOf keeps what asks every few seconds out of the log.
-func levelOf(r *http.Request, status int) slog.Level {
+func (s *Server) levelOf(r *http.Request, status int) slog.Level {
 	switch {
 	case status >= http.StatusInternalServerError && !open(r):
 		return slog.LevelError
-	case open(r) || r.URL.Path == "/metrics" && status < http.StatusBadRequest:
+	case open(r), status < http.StatusBadRequest && (r.URL.Path == "/metrics" || s.needed(r) == Ingest):
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

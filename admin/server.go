@@ -25,6 +25,8 @@ type Options struct {
 	TLS *TLS
 	// Metrics answers GET /metrics; nil: there is none.
 	Metrics http.Handler
+	// Pushes are where log lines are pushed to: for the role ingest alone.
+	Pushes []Push
 	// Health answers /readyz; nil: ready while the process lives.
 	Health func(context.Context) Health
 	// Status gives what only this process knows; nil: its version alone.
@@ -77,6 +79,9 @@ type Server struct {
 func New(opts Options) (*Server, error) {
 	if opts.Store == nil {
 		return nil, errors.New("admin: no store given")
+	}
+	if err := checkPushes(opts.Pushes); err != nil {
+		return nil, err
 	}
 	opts.FailedAuthPerMinute = or(opts.FailedAuthPerMinute, failedAuthPerMinute)
 	opts.MaxStreams = or(opts.MaxStreams, maxStreams)
