@@ -1,0 +1,86 @@
+package follow
+
+// Distorted lets a test change what the disk says. Set its functions before
+// Run, and have them be safe for concurrent use.
+type Distorted struct {
+	Size func(path string, size int64) int64 // what is told of a size
+	Open func(path string) error             // an error for whoever opens
+	Read func(path string) error             // an error for whoever reads
+}
+
+// Distort makes f see files on a network file system of that kind.
+func (f *Follower) Distort(d Distorted) { f.disk = distortedDisk{d} }
+
+type distortedDisk struct{ d Distorted }
+
+func (d distortedDisk) stat(path string) (facts, error) {
+	st, err := osDisk{}.stat(path)
+	if err == nil && st.regular && d.d.Size != nil {
+		st.size = d.d.Size(path, st.size)
+	}
+	return st, err
+}
+
+func (d distortedDisk) open(path string) (handle, error) {
+	if d.d.Open != nil {
+		if err := d.d.Open(path); err != nil {
+			return nil, err
+		}
+	}
+	h, err := osDisk{}.open(path)
+	if err != nil {
+		return nil, err
+	}
+	return distortedFile{h, path, d.d}, nil
+}
+
+type distortedFile struct {
+	handle
+	path string
+	d    Distorted
+}
+
+func (f distortedFile) facts() (facts, error) {
+	st, err := f.handle.facts()
+	if err == nil && f.d.Size != nil {
+		st.size = f.d.Size(f.path, st.size)
+	}
+	return st, err
+}
+
+func (f distortedFile) ReadAt(b []byte, off int64) (int, error) {
+	if f.d.Read != nil {
+		if err := f.d.Read(f.path); err != nil {
+			return 0, err
+		}
+	}
+	return f.handle.ReadAt(b, off)
+}
+
+func (f distortedFile) lagging() bool { return true }
+
+// AfterRead makes f call do after every read of more than a head's length.
+func (f *Follower) AfterRead(do func(path string)) { f.disk = momentDisk{do} }
+
+type momentDisk struct{ do func(string) }
+
+func (momentDisk) stat(path string) (facts, error) { return osDisk{}.stat(path) }
+
+func (d momentDisk) open(path string) (handle, error) {
+	h, err := osDisk{}.open(path)
+	return momentFile{h, path, d.do}, err
+}
+
+type momentFile struct {
+	handle
+	path string
+	do   func(string)
+}
+
+func (f momentFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.handle.ReadAt(b, off)
+	if len(b) >= chunkSize {
+		f.do(f.path)
+	}
+	return n, err
+}
