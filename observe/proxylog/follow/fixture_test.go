@@ -281,7 +281,7 @@ func packed(b []byte, ending string) []byte {
 	return out.Bytes()
 }
 
-const patience = 3 * time.Second
+const patience = 15 * time.Second
 
 func (p *place) until(what string, ok func() bool) {
 	p.t.Helper()
