@@ -82,7 +82,8 @@ func (p *push) await(wait time.Duration) error {
 // answerWithin is how long an answer may take to be written.
 const answerWithin = 10 * time.Second
 
-// arrived lets the connection live on once the body is here.
+// arrived lets the connection live on once the body is here. Before, the time
+// must go on: net/http reads what is left of a body that was refused.
 func (p *push) arrived() { _ = http.NewResponseController(p.w).SetReadDeadline(time.Time{}) }
 
 // body is the request's as it was sent, bounded.

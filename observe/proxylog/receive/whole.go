@@ -19,8 +19,11 @@ func (p *push) whole() ([]byte, error) {
 		hint = p.r.ContentLength
 	}
 	text, err := p.fill(nil, r, hint)
+	if err != nil {
+		return nil, err
+	}
 	p.arrived()
-	return text, err
+	return text, nil
 }
 
 // firstPiece is how much is allocated for a body before any of it came: a length
@@ -70,10 +73,10 @@ func (p *push) grow(text []byte, hint int64) ([]byte, error) {
 // it is allocated.
 func (p *push) unsnap() ([]byte, error) {
 	block, err := p.fill(nil, p.body(), p.r.ContentLength)
-	p.arrived()
 	if err != nil {
 		return nil, err
 	}
+	p.arrived()
 	size, err := s2.DecodedLen(block)
 	if err != nil {
 		return nil, garbage("unpack snappy: %v", err)
