@@ -18,7 +18,7 @@ type counted struct{ db *store.Store }
 func (c counted) Traffic(ctx context.Context, lives []reconcile.Life) reconcile.Calls {
 	calls := reconcile.Calls{ByLife: make([]drift.Traffic, len(lives))}
 	for i, l := range lives {
-		heard, err := c.db.Hear(ctx, l.Source, []store.Listener{{Workspace: l.ID, Since: l.Since}}, 0)
+		heard, err := c.db.Hear(ctx, l.Source, []store.Listener{{Workspace: l.ID, Since: l.Since}}, nil, 0)
 		h := heard[l.ID]
 		calls.ByLife[i] = drift.Traffic{Since: l.Since, Billed: int(h.Billed), PastGrace: int(h.PastGrace), First: h.First, Last: h.Last}
 		calls.Err = err
@@ -136,9 +136,18 @@ func TestALateLearnedHolderIsAccusedOnce(t *testing.T) {
 	db := s.another()
 	s.witness, s.attribute = counted{db}, holder
 	s.billed(db, "203.0.113.1")
+	var looks atomic.Int64
+	s.looked = func(context.Context, []reconcile.Target) { looks.Add(1) }
+	s.change = func(w *reconcile.World) { w.Limits.Interval = time.Hour }
 	s.start(s.world())
 	s.eventually("it is told", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
-	s.walked(3)
+	s.eventually("nothing is asked for any more", func() bool {
+		waiting, err := db.Looks(t.Context(), []string{"t00"})
+		return err == nil && len(waiting) == 0
+	})
+	if n := looks.Load(); n > 2 {
+		t.Errorf("looked %d times, want the pass and at most one look", n)
+	}
 	if got := s.told(db); got[drift.EventDriftOpened] != 1 || len(got) != 1 {
 		t.Errorf("told %v", got)
 	}

@@ -15,6 +15,12 @@ const (
 	hourlyFor = 30 * 24 * time.Hour
 )
 
+// A new instance's address is known after a pass, which takes its time.
+const (
+	strayTurns = 2  // intervals
+	strayPart  = 15 // of what a pass may take at most
+)
+
 // watchInputs tells of inputs that have gone blind, and shows how they are.
 func (d *Daemon) watchInputs(ctx context.Context, lease store.Lease) {
 	if d.opts.Attribute == nil {
@@ -49,7 +55,14 @@ func (d *Daemon) watchStrays(ctx context.Context, lease store.Lease) {
 	if d.opts.Attribute == nil {
 		return
 	}
-	all, events, err := d.store.WatchStrays(ctx, lease, d.atlas.limits().Strays)
+	world := d.atlas.enter()
+	defer d.atlas.leave(world)
+	if !d.strangers.allSeen(ctx, d, world.World) {
+		return // whoever was not seen yet may be who calls
+	}
+	alarm := world.Limits.Strays
+	alarm.Settle = strayTurns*world.Limits.Interval + world.Limits.PassTimeout/strayPart
+	all, events, err := d.store.WatchStrays(ctx, lease, alarm)
 	if err != nil {
 		d.chore(ctx, "watch strays", err)
 		return

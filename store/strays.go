@@ -23,6 +23,7 @@ type Stray struct {
 type StrayAlarm struct {
 	Above  int64 // billed calls, and more than one in a hundred of all; negative: never
 	Within time.Duration
+	Settle time.Duration // calls are nobody's only after so long: it may be learned yet who holds an address
 }
 
 // strayAddresses is how many addresses an event names.
@@ -36,15 +37,15 @@ const strayShare = 100
 // the addresses with most billed ones, at most limit.
 func (s *Store) Strays(ctx context.Context, within time.Duration, limit int) (all Stray, list []Stray, err error) {
 	err = s.read(ctx, "read which calls are nobody's", func(ctx context.Context, tx pgx.Tx) error {
-		all, list, err = strays(ctx, tx, within, limit)
+		all, list, err = strays(ctx, tx, within, 0, limit)
 		return err
 	})
 	return all, list, err
 }
 
-func strays(ctx context.Context, tx pgx.Tx, within time.Duration, limit int) (all Stray, list []Stray, err error) {
-	const recent = "FROM traffic WHERE bucket >= clock_timestamp() - make_interval(secs => $1) AND attribution = 0"
-	if err := tx.QueryRow(ctx, "SELECT coalesce(sum(billed), 0)::bigint, coalesce(sum(rejected), 0)::bigint "+recent, seconds(within)).Scan(&all.Billed, &all.Rejected); err != nil {
+func strays(ctx context.Context, tx pgx.Tx, within, settle time.Duration, limit int) (all Stray, list []Stray, err error) {
+	const recent = "FROM traffic WHERE bucket >= clock_timestamp() - make_interval(secs => $1) AND last_at < clock_timestamp() - make_interval(secs => $2) AND attribution = 0"
+	if err := tx.QueryRow(ctx, "SELECT coalesce(sum(billed), 0)::bigint, coalesce(sum(rejected), 0)::bigint "+recent, seconds(within), seconds(settle)).Scan(&all.Billed, &all.Rejected); err != nil {
 		return all, nil, err
 	}
 	list, err = collect(ctx, tx, func(r pgx.CollectableRow) (s Stray, err error) {
@@ -54,7 +55,7 @@ func strays(ctx context.Context, tx pgx.Tx, within time.Duration, limit int) (al
 			s.Address = a
 		}
 		return s, err
-	}, "SELECT address, sum(billed)::bigint, sum(rejected)::bigint "+recent+" GROUP BY address ORDER BY 2 DESC, 3 DESC, 1 LIMIT $2::bigint", seconds(within), limit)
+	}, "SELECT address, sum(billed)::bigint, sum(rejected)::bigint "+recent+" GROUP BY address ORDER BY 2 DESC, 3 DESC, 1 LIMIT $3::bigint", seconds(within), seconds(settle), limit)
 	return all, list, err
 }
 
@@ -68,7 +69,7 @@ func (s *Store) WatchStrays(ctx context.Context, fleet Lease, a StrayAlarm) (all
 			return err
 		}
 		var list []Stray
-		if all, list, err = strays(ctx, tx, a.Within, strayAddresses); err != nil {
+		if all, list, err = strays(ctx, tx, a.Within, a.Settle, strayAddresses); err != nil {
 			return err
 		}
 		events, err = a.turn(ctx, tx, all, list)

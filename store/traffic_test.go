@@ -254,7 +254,7 @@ func TestHearingCountsThePresentLife(t *testing.T) {
 				calls = append(calls, call(start.Add(d), "203.0.113.1"))
 			}
 			r.counts(from(calls...))
-			heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}, {Workspace: ws(2), Since: start}}, 2*time.Minute)
+			heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}, {Workspace: ws(2), Since: start}}, nil, 2*time.Minute)
 			r.must(err)
 			if diff := cmp.Diff(row.want, heard[ws(1)]); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -268,7 +268,7 @@ func TestHearingCountsThePresentLife(t *testing.T) {
 		r.strings("DELETE FROM traffic RETURNING 1::text")
 		life := start.Add(2 * time.Minute)
 		r.counts(from(call(start.Add(time.Minute), "203.0.113.1"), call(start.Add(3*time.Minute), "203.0.113.1"), call(start.Add(4*time.Minute+time.Second), "203.0.113.1")))
-		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: life}}, 2*time.Minute)
+		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: life}}, nil, 2*time.Minute)
 		r.must(err)
 		if h := heard[ws(1)]; h.Billed != 1 || h.PastGrace != 1 || !h.First.Equal(life) {
 			t.Errorf("%+v, want one call, past the grace, from the start on", h)
@@ -279,7 +279,7 @@ func TestHearingCountsThePresentLife(t *testing.T) {
 		home, away := call(start.Add(10*time.Minute), "203.0.113.1"), call(start.Add(10*time.Minute), "198.51.100.9")
 		home.Named, away.Named = uuidOf(1), uuidOf(1)
 		r.counts(from(home, away))
-		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}}, 2*time.Minute)
+		heard, err := r.Hear(t.Context(), source, []store.Listener{{Workspace: ws(1), Since: start}}, nil, 2*time.Minute)
 		r.must(err)
 		if h := heard[ws(1)]; h.Billed != 2 || h.Named != 2 || h.Elsewhere != 1 {
 			t.Errorf("%+v, want two named, one of them from elsewhere", h)

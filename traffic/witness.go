@@ -22,14 +22,12 @@ type Witness struct {
 // own Err: it acquits no one.
 func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile.Calls {
 	calls := reconcile.Calls{ByLife: make([]drift.Traffic, len(lives))}
-	unseen := map[netip.Addr]bool{} // addresses that somebody unknown may hold
+	var unseen []netip.Addr // what somebody unknown may hold
 	bySource := map[string][]int{}
 	for i, l := range lives {
 		calls.ByLife[i].Since = l.Since
 		if l.ID == "" {
-			for _, a := range l.Addresses {
-				unseen[a] = true
-			}
+			unseen = append(unseen, l.Addresses...)
 			continue
 		}
 		if l.Paid {
@@ -43,25 +41,24 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 		return calls
 	}
 	for source, places := range bySource {
-		if err := w.hear(ctx, source, lives, places, &calls); err != nil {
+		if err := w.hear(ctx, source, lives, places, unseen, &calls); err != nil {
 			calls.Err = err
 		}
 	}
 	for i := range calls.ByLife {
 		calls.ByLife[i].BlindSince = blind
-		doubt(&calls.ByLife[i], lives[i].Addresses, unseen)
 	}
 	return calls
 }
 
 // hear asks about the lives of one source.
-func (w *Witness) hear(ctx context.Context, source string, lives []reconcile.Life, places []int, calls *reconcile.Calls) error {
+func (w *Witness) hear(ctx context.Context, source string, lives []reconcile.Life, places []int, unseen []netip.Addr, calls *reconcile.Calls) error {
 	listeners := make([]store.Listener, len(places))
 	for i, place := range places {
 		l := &lives[place]
 		listeners[i] = store.Listener{Workspace: l.ID, Since: l.Since, Addresses: l.Addresses}
 	}
-	heard, err := w.Store.Hear(ctx, source, listeners, w.Grace)
+	heard, err := w.Store.Hear(ctx, source, listeners, unseen, w.Grace)
 	if err != nil {
 		for _, place := range places {
 			calls.ByLife[place].Err = err.Error()
@@ -83,21 +80,5 @@ func tell(t *drift.Traffic, h *store.Heard) {
 	t.InputTokens, t.OutputTokens = h.Input, h.Output
 	if h.Billed > 0 && h.Unpriced == 0 {
 		t.CostUSD = &h.CostUSD
-	}
-}
-
-// doubt makes calls ambiguous that were attributed by an address which somebody
-// may hold whom nobody has seen yet. Those whose lines name the workspace stand.
-func doubt(t *drift.Traffic, addresses []netip.Addr, unseen map[netip.Addr]bool) {
-	for _, a := range addresses {
-		if !unseen[a] {
-			continue
-		}
-		byAddress := t.Billed - t.Named
-		t.Ambiguous += byAddress + t.Rejected
-		t.Billed, t.Rejected = t.Named, 0
-		t.PastGrace = min(t.PastGrace, t.Named)
-		t.CostUSD = nil
-		return
 	}
 }

@@ -199,6 +199,9 @@ func (x *explainer) traffic(calls *reconcile.Calls) {
 	if t.Billed+t.Rejected > 0 {
 		x.fact("first, last", t.First.UTC().Format(time.RFC3339)+", "+t.Last.UTC().Format(time.RFC3339))
 	}
+	if words := drift.Witnesses(x.policy, &x.j.Facts); words != "" {
+		x.line("  %s", printable(words))
+	}
 	if t.Ambiguous > 0 {
 		x.fact("ambiguous", fmt.Sprintf("%d calls from an address that others share; they accuse no one", t.Ambiguous))
 	}

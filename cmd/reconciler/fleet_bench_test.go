@@ -29,6 +29,7 @@ type staging struct {
 	Paced               bool   // SSM as slow and as limited as AWS: else it answers at once
 	Listen              string // "" for none: where a daemon serves; it gets a database then
 	Interval            time.Duration
+	Noise               int // lines a second that others write to the proxy's log
 }
 
 // staged is the fleet that runs.
@@ -36,6 +37,7 @@ type staged struct {
 	Config, StateURL string
 	TenantURL        string   // of the first tenant's database
 	Breakable        []string // ids of those who can break as in the incident
+	Guarded          []string // ids of those that the platform must not pay for
 }
 
 // churn is what is to happen in a fleet: who breaks, who is mended, and how
@@ -43,6 +45,7 @@ type staged struct {
 type churn struct {
 	Break, Mend []string
 	Calls       int
+	Hit         string // who makes one billed call
 }
 
 // churned says when all of it had happened.
@@ -65,7 +68,11 @@ func TestSimulatedFleet(t *testing.T) {
 		if sample.For(m) {
 			all.Breakable = append(all.Breakable, m.Row.ID)
 		}
+		if m.Desired.Mode == drift.ModeBYOK {
+			all.Guarded = append(all.Guarded, m.Row.ID)
+		}
 	}
+	go want.noise(sim)
 	answerWith(all)
 	members := map[string]*fleetsim.Member{}
 	for _, m := range sim.Members {
@@ -114,6 +121,30 @@ func (want *staging) start(t *testing.T) *fleetsim.Sim {
 	return sim
 }
 
+// noise writes to the log what others do, evenly.
+func (want *staging) noise(sim *fleetsim.Sim) {
+	if want.Noise == 0 {
+		return
+	}
+	var others []*fleetsim.Member
+	for _, m := range sim.Members {
+		if m.Desired.Mode == drift.ModePlatformManaged {
+			others = append(others, m)
+		}
+	}
+	const often = 100 // times a second
+	for range time.Tick(time.Second / often) {
+		for i := range want.Noise / often {
+			m := others[rand.IntN(len(others))]
+			if i%2 == 0 {
+				_ = sim.Log.Call(time.Now(), m.Public, *m.Row.Runtime == drift.DefaultRuntime, 200)
+			} else {
+				_ = sim.Log.Noise(time.Now(), m.Public)
+			}
+		}
+	}
+}
+
 // rehearse records every shape of machine, so that no shell is measured.
 func rehearse(t *testing.T, sim *fleetsim.Sim) {
 	a := &app{env: simulated(sim.ConfigPath), stdout: io.Discard, stderr: io.Discard}
@@ -157,6 +188,9 @@ func (c *churn) happen(sim *fleetsim.Sim, members map[string]*fleetsim.Member) e
 	}
 	for _, id := range c.Mend {
 		errs = append(errs, sim.Mend(members[id]))
+	}
+	if m := members[c.Hit]; m != nil {
+		errs = append(errs, sim.Log.Call(time.Now(), m.Public, *m.Row.Runtime == drift.DefaultRuntime, 200))
 	}
 	for range c.Calls {
 		m := sim.Members[rand.IntN(len(sim.Members))]

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,13 @@ func (o *observer) Urgently() reconcile.Observer { return o.urgently() }
 
 // openWitnesses opens what looks at containers and at traffic, once: nobody
 // else asks, so nobody is waited for.
-func (w *world) openWitnesses(ctx context.Context) error { return w.openGathering(ctx, 0) }
+func (w *world) openWitnesses(ctx context.Context) error {
+	witness, err := newLogWitness(w.cfg)
+	if witness != nil {
+		w.witness = witness
+	}
+	return errors.Join(err, w.openGathering(ctx, 0))
+}
 
 // openGathering is openWitnesses for many who ask: their instances wait so long
 // for others, to fill a command.
@@ -84,11 +91,7 @@ func (w *world) openGathering(ctx context.Context, gather time.Duration) error {
 		w.closers = append(w.closers, pool.Close)
 	}
 	w.observer = o
-	witness, err := newLogWitness(w.cfg, w.metrics, w.counted)
-	if witness != nil {
-		w.witness = witness
-	}
-	return err
+	return nil
 }
 
 // command gives what is sent, under the pass's key.

@@ -13,6 +13,8 @@ import (
 	"github.com/molecule-ai/billing-reconciler/internal/config"
 	"github.com/molecule-ai/billing-reconciler/internal/sdnotify"
 	"github.com/molecule-ai/billing-reconciler/reconcile"
+	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
 // reloads reads everything again on SIGHUP, and when a file of it changes.
@@ -85,6 +87,10 @@ func (s *service) take(ctx context.Context) (*config.Config, error) {
 	if err := cfg.Validate(config.NeedAWS | config.NeedState); err != nil {
 		return cfg, err
 	}
+	readers, err := s.inputs.prepare(cfg)
+	if err != nil {
+		return cfg, err
+	}
 	world, err := s.openWorld(ctx, cfg)
 	if err != nil {
 		return cfg, err
@@ -94,20 +100,21 @@ func (s *service) take(ctx context.Context) (*config.Config, error) {
 		return cfg, err
 	}
 	s.daemon.Use(world)
+	s.inputs.use(readers)
 	return cfg, nil
 }
 
 // openWorld opens what the configuration names, for the daemon to walk through.
 func (s *service) openWorld(ctx context.Context, cfg *config.Config) (*reconcile.World, error) {
-	w, err := s.app.openConfig(ctx, cfg, opening{need: forDaemon, metrics: s.metrics, counted: s.counted})
+	w, err := s.app.openConfig(ctx, cfg, opening{need: forDaemon, metrics: s.metrics})
 	if err != nil {
 		return nil, err
 	}
 	id := resolverID(w)
 	world := &reconcile.World{Sources: w.sources, Resolver: w.resolver, ResolverID: id, Observer: w.observer, Policy: w.policy,
 		Credentials: w.credentials, Limits: limitsOf(cfg), Close: w.close}
-	if w.witness != nil {
-		world.Witness = &reconcile.Shared{Witness: w.witness}
+	if len(cfg.Observe.Logs) > 0 {
+		world.Witness = &traffic.Witness{Store: s.store.Store, Grace: cfg.Observe.TrafficGrace.Duration}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,5 +137,6 @@ func limitsOf(cfg *config.Config) reconcile.Limits {
 		Alerting: drift.Alerting{Settle: cfg.Alerting.Settle.Duration, RemindAfter: cfg.Alerting.RemindAfter.Duration, RemindAtMost: cfg.Alerting.RemindAtMost.Duration},
 		Surge:    drift.Surge{Percent: cfg.Policy.Surge.Percent, AtLeast: cfg.Policy.Surge.AtLeast},
 		Retention: reconcile.Retention{Events: cfg.State.Retention.Events.Duration, Drifts: cfg.State.Retention.Drifts.Duration,
-			Addresses: cfg.State.Retention.Addresses.Duration}}
+			Addresses: cfg.State.Retention.Addresses.Duration, Traffic: cfg.State.Retention.Traffic.Duration},
+		Strays: store.StrayAlarm{Above: int64(cfg.Observe.Unattributed.Above), Within: cfg.Observe.Unattributed.Within.Duration}}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/molecule-ai/billing-reconciler/reconcile"
 	"github.com/molecule-ai/billing-reconciler/report"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
 // service is the daemon with everything around it: its database, its listener,
@@ -33,10 +34,11 @@ type service struct {
 	store   state
 	replica store.Replica
 	metrics *metrics.Metrics
-	counted *growth // of the logs, over reloads
+	inputs  *inputs
 	daemon  *reconcile.Daemon
 	admin   *admin.Server
 	closers []func()
+	ctx     context.Context // of run
 
 	mu       sync.Mutex
 	cfg      *config.Config // in force
@@ -49,7 +51,7 @@ type service struct {
 // openService prepares all of it. Only a private database is started; nothing
 // is connected to.
 func (a *app) openService(ctx context.Context, cfg *config.Config, level *slog.LevelVar) (s *service, err error) {
-	s = &service{app: a, level: level, cfg: cfg, counted: newGrowth(), loaded: admin.Configuration{LoadedAt: time.Now()}}
+	s = &service{app: a, level: level, cfg: cfg, loaded: admin.Configuration{LoadedAt: time.Now()}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -59,24 +61,29 @@ func (a *app) openService(ctx context.Context, cfg *config.Config, level *slog.L
 	s.metrics.Reloaded(true, time.Now())
 	host, _ := os.Hostname() // only a name for people
 	s.replica = store.Replica{ID: uuid.NewString(), Name: fmt.Sprintf("%s/%d", host, os.Getpid()), Version: version, StartedAt: time.Now()}
+	if s.store, err = a.openStore(ctx, cfg); err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, s.store.close)
+	s.inputs = newInputs(s)
+	readers, err := s.inputs.prepare(cfg)
+	if err != nil {
+		return s, err
+	}
 	world, err := s.openWorld(ctx, cfg)
 	if err != nil {
 		return s, err
 	}
-	if s.store, err = a.openStore(ctx, cfg); err != nil {
-		world.Close()
-		return s, err
-	}
-	s.closers = append(s.closers, s.store.close)
+	s.inputs.use(readers)
 	s.daemon = reconcile.New(reconcile.Options{Store: s.store.Store, Replica: s.replica, Metrics: s.metrics, Log: a.log, World: world,
-		Document: func(p *drift.Policy, j *reconcile.Judged) json.RawMessage { return report.State(j, p) }, OnReady: s.ready})
+		Document: func(p *drift.Policy, j *reconcile.Judged) json.RawMessage { return report.State(j, p) }, Attribute: traffic.Attribute, OnReady: s.ready})
 	return s, s.openAdmin(cfg)
 }
 
 func (s *service) openAdmin(cfg *config.Config) (err error) {
 	options := admin.Options{Store: s.store.Store, Tokens: tokensOf(cfg), Metrics: promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{}),
 		Health: func(context.Context) admin.Health { return admin.Health{Problems: s.daemon.Problems()} }, Status: s.process,
-		SourceNames: s.sourceNames, Log: s.app.log, FailedAuthPerMinute: cfg.Admin.FailedAuthPerMinute, Version: version}
+		SourceNames: s.sourceNames, Pushes: s.inputs.pushes(cfg), Log: s.app.log, FailedAuthPerMinute: cfg.Admin.FailedAuthPerMinute, Version: version}
 	if t := cfg.Admin.TLS; t != nil {
 		options.TLS = &admin.TLS{Cert: string(t.Cert), Key: string(t.Key), ClientCA: string(t.ClientCA)}
 	}
@@ -112,6 +119,7 @@ func (s *service) sourceNames() []string {
 func (s *service) ready() {
 	s.notify(sdnotify.Ready("walking the sources"))
 	s.app.log.Info("ready")
+	s.inputs.begin(s.ctx)
 }
 
 func (s *service) notify(err error) {
@@ -124,6 +132,12 @@ func (s *service) notify(err error) {
 // the configuration gives.
 func (s *service) run(ctx context.Context, listener net.Listener, hup <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
+	s.ctx = ctx
+	group.Go(func() error {
+		<-ctx.Done()
+		s.inputs.stop()
+		return nil
+	})
 	group.Go(func() error { return s.admin.Serve(ctx, listener) })
 	group.Go(func() error { return s.daemon.Run(ctx) })
 	group.Go(func() error {

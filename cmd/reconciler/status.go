@@ -91,6 +91,7 @@ func (a *app) showStatus(s *admin.Status, url string) {
 		a.term.table([]string{"SOURCE", "HOLDER", "LAST PASS", "TOOK", "DRIFTED", "UNKNOWN", "IN SYNC", "SKIPPED", ""}, rows)
 		_, _ = fmt.Fprintln(a.stdout)
 	}
+	a.showInputs(s)
 	if f := s.FleetSurge; f != nil {
 		out("inputs suspect in the whole fleet: %s%s", f.Summary, pick(f.Accepted, " (accepted)", "; reconciler accept --source '*' believes it"))
 	}
@@ -101,6 +102,26 @@ func (a *app) showStatus(s *admin.Status, url string) {
 	}
 	for _, p := range s.Problems {
 		_, _ = fmt.Fprintln(a.stdout, a.term.paint(red, "problem: "+printable(p)))
+	}
+}
+
+func (a *app) showInputs(s *admin.Status) {
+	var rows [][]cell
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
+		state, color := "", ""
+		switch {
+		case in.Error != nil:
+			state, color = *in.Error, red
+		case in.BlindSince != nil:
+			state, color = "blind since "+in.BlindSince.UTC().Format(time.RFC3339), red
+		}
+		row := plain(in.Input, in.Host, ago(in.LineAt, s.GeneratedAt), fmt.Sprint(in.Lines), fmt.Sprint(in.NotUnderstood))
+		rows = append(rows, append(row, cell{clip(state, 160), color}))
+	}
+	if len(rows) > 0 {
+		a.term.table([]string{"INPUT", "HOST", "LAST LINE", "LINES", "NOT UNDERSTOOD", ""}, rows)
+		_, _ = fmt.Fprintln(a.stdout)
 	}
 }
 

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/config"
-	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/reconcile"
 )
@@ -19,38 +15,14 @@ import (
 type logWitness struct {
 	files   []config.LogFile
 	options proxylog.ReadOptions
-	billed  proxylog.Statuses
+	tally   *proxylog.TallyOptions
 	grace   time.Duration
-	metrics *metrics.Metrics
-	counted *growth
-}
-
-// growth lets a log that is read whole, again and again, be counted once: only
-// what has come since the last reading counts. Of a log that is shorter than it
-// was, all is new.
-type growth struct {
-	mu   sync.Mutex
-	last map[[2]string]int64
-}
-
-func newGrowth() *growth { return &growth{last: map[[2]string]int64{}} }
-
-func (g *growth) add(counter *prometheus.CounterVec, a, b string, total int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	key := [2]string{a, b}
-	grown := total - g.last[key]
-	if grown < 0 {
-		grown = total
-	}
-	g.last[key] = total
-	counter.WithLabelValues(a, b).Add(float64(grown))
 }
 
 // newLogWitness gives nil where no log file is configured: then nobody reads
 // traffic, and the documents say so by null.
-func newLogWitness(cfg *config.Config, m *metrics.Metrics, counted *growth) (*logWitness, error) {
-	w := &logWitness{grace: cfg.Observe.TrafficGrace.Duration, metrics: m, counted: counted}
+func newLogWitness(cfg *config.Config) (*logWitness, error) {
+	w := &logWitness{grace: cfg.Observe.TrafficGrace.Duration}
 	for _, l := range cfg.Observe.Logs {
 		if l.File != nil {
 			w.files = append(w.files, *l.File)
@@ -59,17 +31,11 @@ func newLogWitness(cfg *config.Config, m *metrics.Metrics, counted *growth) (*lo
 	if len(w.files) == 0 {
 		return nil, nil
 	}
-	var patterns []string
-	for _, p := range cfg.Proxy.BilledStatuses {
-		patterns = append(patterns, string(p))
+	tally, err := tallyOptions(cfg)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if w.billed, err = proxylog.ParseStatuses(patterns); err != nil {
-		return nil, fmt.Errorf("proxy.billed_statuses: %w", err)
-	}
-	for _, c := range cfg.Proxy.TrustedProxies {
-		w.options.Proxies = append(w.options.Proxies, c.Prefix)
-	}
+	w.tally, w.options.Proxies = tally, tally.Proxies
 	return w, nil
 }
 
@@ -77,7 +43,6 @@ func newLogWitness(cfg *config.Config, m *metrics.Metrics, counted *growth) (*lo
 func (w *logWitness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile.Calls {
 	ledger := w.ledger(lives)
 	var calls reconcile.Calls
-	var counts [3][2]int // by attribution; rejected, billed
 	for _, f := range w.files {
 		format, err := proxylog.ParseFormat(string(f.Format))
 		if err != nil {
@@ -86,26 +51,12 @@ func (w *logWitness) Traffic(ctx context.Context, lives []reconcile.Life) reconc
 		}
 		options := w.options
 		options.Format = format
-		stats, err := proxylog.Read(ctx, []string{string(f.Path)}, options, func(h *proxylog.Hit) {
-			attribution, _ := ledger.Add(h)
-			if w.billed.Has(h.Status) {
-				counts[attribution][1]++
-			} else {
-				counts[attribution][0]++
-			}
-		})
+		stats, err := proxylog.Read(ctx, []string{string(f.Path)}, options, func(h *proxylog.Hit) { ledger.Add(h) })
 		calls.Lines += stats.Lines
 		calls.Skipped += stats.NotUnderstood
 		if err != nil {
 			calls.Err = fmt.Errorf("read the proxy log: %w", err)
 		}
-	}
-	w.counted.add(w.metrics.LogLines, "file", "understood", calls.Lines-calls.Skipped)
-	w.counted.add(w.metrics.LogLines, "file", "not_understood", calls.Skipped)
-	for a, n := range counts {
-		by := proxylog.Attribution(a).String() // #nosec G115 -- three
-		w.counted.add(w.metrics.ProxyHits, by, "rejected", int64(n[0]))
-		w.counted.add(w.metrics.ProxyHits, by, "billed", int64(n[1]))
 	}
 	w.answer(ledger, lives, &calls)
 	return calls
@@ -125,7 +76,7 @@ func (w *logWitness) ledger(lives []reconcile.Life) *proxylog.Ledger {
 			holdings = append(holdings, proxylog.Holding{Addr: a, Workspace: key, From: l.Since, Uncertain: l.Since.IsZero()})
 		}
 	}
-	return proxylog.NewLedger(proxylog.NewHolders(holdings, named), starts, proxylog.LedgerOptions{Billed: w.billed, Grace: w.grace})
+	return proxylog.NewLedger(proxylog.NewHolders(holdings, named), starts, proxylog.LedgerOptions{Billed: w.tally.Billed, Prices: w.tally.Prices, Grace: w.grace})
 }
 
 func lifeKey(l reconcile.Life) string { return l.Source + "/" + l.ID }

@@ -41,7 +41,6 @@ type world struct {
 	observer    reconcile.Observer
 	witness     reconcile.Witness
 	metrics     *metrics.Metrics
-	counted     *growth // of the logs
 	closers     []func()
 }
 
@@ -49,7 +48,6 @@ type world struct {
 type opening struct {
 	need    need
 	metrics *metrics.Metrics
-	counted *growth // what has been counted of the logs already
 }
 
 // open reads the configuration and opens what it names.
@@ -63,7 +61,7 @@ func (a *app) open(ctx context.Context, n need) (*world, error) {
 			return nil, err
 		}
 	}
-	return a.openConfig(ctx, cfg, opening{n, metrics.New(version), newGrowth()})
+	return a.openConfig(ctx, cfg, opening{n, metrics.New(version)})
 }
 
 // openConfig opens what a configuration names. Nothing is connected to yet, so
@@ -73,7 +71,7 @@ func (a *app) openConfig(ctx context.Context, cfg *config.Config, o opening) (*w
 	if err != nil {
 		return nil, err
 	}
-	w := &world{app: a, cfg: cfg, policy: cfg.Decisions(), readers: map[string]*desired.Reader{}, metrics: o.metrics, counted: o.counted}
+	w := &world{app: a, cfg: cfg, policy: cfg.Decisions(), readers: map[string]*desired.Reader{}, metrics: o.metrics}
 	w.resolver = desired.NewResolver(registry, desired.Policy{Deployment: string(cfg.Policy.Deployment), GlobalSecrets: w.policy.GlobalSecrets})
 	w.credentials = desired.CredentialNames(registry, w.policy.StripList)
 	err = w.openSources(ctx, o.need)

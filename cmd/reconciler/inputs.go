@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/molecule-ai/billing-reconciler/admin"
+	"github.com/molecule-ai/billing-reconciler/internal/config"
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog/follow"
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog/receive"
+	"github.com/molecule-ai/billing-reconciler/traffic"
+)
+
+// tallyOptions says how lines become counts.
+func tallyOptions(cfg *config.Config) (*proxylog.TallyOptions, error) {
+	o := &proxylog.TallyOptions{}
+	var patterns []string
+	for _, p := range cfg.Proxy.BilledStatuses {
+		patterns = append(patterns, string(p))
+	}
+	var err error
+	if o.Billed, err = proxylog.ParseStatuses(patterns); err != nil {
+		return nil, fmt.Errorf("proxy.billed_statuses: %w", err)
+	}
+	for _, c := range cfg.Proxy.TrustedProxies {
+		o.Proxies = append(o.Proxies, c.Prefix)
+	}
+	prices, err := config.LoadPrices(cfg.Proxy.Prices)
+	if err != nil {
+		return nil, err
+	}
+	for model, p := range prices {
+		if o.Prices == nil {
+			o.Prices = proxylog.Prices{}
+		}
+		o.Prices[model] = proxylog.Price(p)
+	}
+	return o, nil
+}
+
+// inputs reads the proxy's log from where the configuration says, and has it
+// counted.
+type inputs struct {
+	service *service
+	counter *traffic.Counter
+
+	changing sync.Mutex // one set of readers ends before the next begins
+
+	mu      sync.Mutex
+	ctx     context.Context // that readers run under; nil: not begun
+	force   *prepared       // the set in force
+	running *reading        // nil: none
+}
+
+// reading is what runs under one configuration.
+type reading struct {
+	end  context.CancelFunc
+	work sync.WaitGroup
+}
+
+// reader is one input: it reads until ctx ends.
+type reader interface {
+	Run(ctx context.Context) error
+}
+
+func newInputs(s *service) *inputs {
+	in := &inputs{service: s}
+	in.counter = traffic.NewCounter(traffic.Options{Store: s.store.Store, Metrics: s.metrics, Log: s.app.log, Input: in.of})
+	return in
+}
+
+// of is traffic.Options.Input.
+func (in *inputs) of(name string) traffic.Input {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.force == nil {
+		return traffic.Input{}
+	}
+	return in.force.known[name]
+}
+
+// prepare makes the readers of a configuration; nothing is read yet.
+func (in *inputs) prepare(cfg *config.Config) (*prepared, error) {
+	tally, err := tallyOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{known: map[string]traffic.Input{}, readers: map[string]reader{}}
+	for i := range cfg.Observe.Logs {
+		l := &cfg.Observe.Logs[i]
+		p.known[l.Name] = traffic.Input{Host: hostOf(l), SilentAfter: l.SilentAfter.Duration}
+		if err := in.add(p, l, tally); err != nil {
+			return nil, fmt.Errorf("observe.logs: input %s: %w", l.Name, err)
+		}
+	}
+	return p, nil
+}
+
+// prepared are the readers of a configuration that is not in force yet.
+type prepared struct {
+	known   map[string]traffic.Input
+	readers map[string]reader
+	push    *receive.Receiver // nil: nothing is pushed
+}
+
+// The paths of others' protocols, beside the configured one of our own.
+const (
+	pathLoki     = "/loki/api/v1/push"
+	pathOTLP     = "/v1/logs"
+	pathFirehose = "/firehose"
+)
+
+// pushes are the places where lines are pushed to: as long as the configuration
+// in force has such an input, whatever the one did with which the daemon began.
+func (in *inputs) pushes(cfg *config.Config) []admin.Push {
+	for i := range cfg.Observe.Logs {
+		if l := &cfg.Observe.Logs[i]; l.Push != nil {
+			return []admin.Push{
+				{Path: l.Push.Path, Handler: in.pushed((*receive.Receiver).Lines)},
+				{Path: pathLoki, Handler: in.pushed((*receive.Receiver).Loki)},
+				{Path: pathOTLP, Handler: in.pushed((*receive.Receiver).OTLP)},
+				{Path: pathFirehose, Handler: in.pushed((*receive.Receiver).Firehose)},
+			}
+		}
+	}
+	return nil
+}
+
+func (in *inputs) pushed(protocol func(*receive.Receiver) http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in.mu.Lock()
+		p, begun := in.force, in.ctx != nil
+		in.mu.Unlock()
+		switch {
+		case p == nil || p.push == nil:
+			http.Error(w, "observe.logs has no push input any more", http.StatusNotFound)
+		case !begun:
+			w.Header().Set("Retry-After", "2")
+			http.Error(w, "the state database has not answered yet", http.StatusServiceUnavailable)
+		default:
+			protocol(p.push).ServeHTTP(w, r)
+		}
+	})
+}
+
+func hostOf(l *config.Log) string {
+	switch {
+	case l.File == nil:
+		return ""
+	case l.File.Host != "":
+		return l.File.Host
+	}
+	host, _ := os.Hostname() // "": then all hosts of that kind are one
+	return host
+}
+
+func (in *inputs) add(p *prepared, l *config.Log, tally *proxylog.TallyOptions) error {
+	log := in.service.app.log.With("input", l.Name)
+	switch l.Kind() {
+	case config.InputFile:
+		format, err := proxylog.ParseFormat(string(l.File.Format))
+		if err != nil {
+			return err
+		}
+		from := follow.Beginning
+		if l.File.From == config.FromEnd {
+			from = follow.End
+		}
+		p.readers[l.Name] = follow.New(follow.Options{Input: l.Name, Host: hostOf(l), Patterns: []string{string(l.File.Path)}, Format: format, From: from,
+			Tally: tally, Counter: in.counter, Log: log})
+	case config.InputPush:
+		format, err := proxylog.ParseFormat(string(l.Push.Format))
+		if err != nil {
+			return err
+		}
+		p.push = receive.New(receive.Options{Input: l.Name, Format: format, Tally: tally, Counter: in.counter, Log: log})
+		p.readers[l.Name] = p.push
+	}
+	return nil
+}
+
+// use puts other readers in force: those before end first.
+func (in *inputs) use(p *prepared) {
+	in.changing.Lock()
+	defer in.changing.Unlock()
+	in.stop()
+	in.mu.Lock()
+	in.force = p
+	ctx := in.ctx
+	in.mu.Unlock()
+	if ctx != nil {
+		in.run(ctx, p)
+	}
+}
+
+// begin lets the readers read, until ctx ends and they have ended with it: from
+// when on there is something to count into.
+func (in *inputs) begin(ctx context.Context) {
+	in.changing.Lock()
+	defer in.changing.Unlock()
+	in.mu.Lock()
+	in.ctx = ctx
+	p := in.force
+	in.mu.Unlock()
+	in.run(ctx, p)
+}
+
+func (in *inputs) run(ctx context.Context, p *prepared) {
+	ctx, end := context.WithCancel(ctx)
+	r := &reading{end: end}
+	in.mu.Lock()
+	in.running = r
+	in.mu.Unlock()
+	names := make([]string, 0, len(p.known))
+	for name := range p.known {
+		names = append(names, name)
+	}
+	in.service.metrics.Inputs(names)
+	for name, one := range p.readers {
+		r.work.Go(func() { in.read(ctx, name, one) })
+	}
+}
+
+// stop ends what reads; what it has read and not counted is read again.
+func (in *inputs) stop() {
+	in.mu.Lock()
+	r := in.running
+	in.running = nil
+	in.mu.Unlock()
+	if r != nil {
+		r.end()
+		r.work.Wait()
+	}
+}
+
+// lagEvery is how often it is shown how far an input is behind.
+const lagEvery = time.Second
+
+// read reads one input, and again where that fails: one that does not work
+// keeps no other from working.
+func (in *inputs) read(ctx context.Context, name string, r reader) {
+	done := make(chan struct{})
+	defer func() { <-done }()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		defer close(done)
+		in.showLag(ctx, name, r)
+	}()
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		err := r.Run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		in.service.app.log.Error("input ended; begun again later", "input", name, slog.Any("error", err), "retry_in", wait)
+		if err != nil {
+			_ = in.counter.State(ctx, name, err) // told by the log already
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (in *inputs) showLag(ctx context.Context, name string, r reader) {
+	behind, ok := r.(interface {
+		Lag() (amount int64, oldest time.Duration)
+	})
+	if !ok {
+		return
+	}
+	ticker := time.NewTicker(lagEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			_, oldest := behind.Lag()
+			in.service.metrics.Lag(name, oldest)
+		}
+	}
+}
