@@ -122,13 +122,15 @@ func drawJSONTime(r *rand.Rand) string {
 
 func drawMember(r *rand.Rand, depth int) string {
 	switch key := pick(r, "remote_ip", "remote_addr", "client_ip", "ClientHost", "x_forwarded_for", "X-Forwarded-For", "workspace_id", "X-Molecule-Workspace-Id",
-		"model", "input_tokens", "completion_tokens", "msg", "level", "é", "", "status", "method", "path", "request", "req", "headers", "response", "usage", "ctx", "http"); key {
+		"model", "input_tokens", "completion_tokens", "cost_usd", "cost", "response_cost", "msg", "level", "é", "", "status", "method", "path", "request", "req", "headers", "response", "usage", "ctx", "http"); key {
 	case "remote_ip", "remote_addr", "client_ip", "ClientHost":
 		return member(r, key, quote(r, drawIP(r)))
 	case "x_forwarded_for", "X-Forwarded-For":
 		return member(r, key, pick(r, quote(r, drawList(r)), "["+quote(r, drawList(r))+" , "+quote(r, drawIP(r))+"]", "[]", `["",["x"]]`, "null"))
 	case "workspace_id", "X-Molecule-Workspace-Id":
 		return member(r, key, pick(r, quote(r, workspaceID), quote(r, strings.ToUpper(workspaceID)), `"-"`, "7"))
+	case "cost_usd", "cost", "response_cost":
+		return member(r, key, pick(r, "0", "0.0125", `"0.0125"`, "1e-3", "-1", `"1.5.5"`, `"$1"`, "1e9", "01", "null"))
 	case "request", "req", "headers", "response", "usage", "ctx", "http":
 		if depth > 0 {
 			var members []string

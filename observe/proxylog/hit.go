@@ -20,11 +20,11 @@ type Hit struct {
 	Status    int // 0: none was sent
 	Workspace ID  // the workspace that the line itself names; zero: none
 
-	Model        []byte // as the line has it; nil: unknown; valid until the next Parse
-	InputTokens  int64  // 0: unknown
-	OutputTokens int64  // 0: unknown
-	CostUSD      float64
-	CostKnown    bool // the line says what the call cost
+	Model        []byte  // as the line has it; nil: unknown; valid until the next Parse
+	InputTokens  int64   // 0: unknown
+	OutputTokens int64   // 0: unknown
+	CostUSD      float64 // as the line says, never negative; 0 where CostKnown is false
+	CostKnown    bool
 }
 
 // ID is a workspace's uuid. The zero value is none.

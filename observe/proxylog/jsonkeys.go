@@ -17,6 +17,7 @@ const (
 	slotModel
 	slotInput
 	slotOutput
+	slotCost // in US dollars
 	slots
 )
 
@@ -110,6 +111,11 @@ var keys = map[string]key{
 	"prompttokens":                  {slotInput, 8, 0},
 	"outputtokens":                  {slotOutput, 9, 0},
 	"completiontokens":              {slotOutput, 8, 0},
+	"costusd":                       {slotCost, 9, 0},
+	"totalcostusd":                  {slotCost, 8, 0},
+	"totalcost":                     {slotCost, 7, 0},
+	"responsecost":                  {slotCost, 6, 0}, // LiteLLM
+	"cost":                          {slotCost, 5, 0},
 	"usage":                         {slotNone, 0, inUsage},
 	"headers":                       {slotNone, 0, inHeaders},
 	"requestheaders":                {slotNone, 0, inHeaders},
@@ -154,7 +160,7 @@ func (k key) means(at place) bool {
 	case inHeaders:
 		return k.slot == slotForwarded || k.slot == slotWorkspace
 	case inUsage:
-		return k.slot == slotInput || k.slot == slotOutput
+		return k.slot == slotInput || k.slot == slotOutput || k.slot == slotCost
 	}
 	return false
 }

@@ -42,6 +42,7 @@ func (p *Parser) json(line []byte, h *Hit) Outcome {
 	o.caller(h)
 	h.InputTokens, _ = digits(o.facts[slotInput].text)
 	h.OutputTokens, _ = digits(o.facts[slotOutput].text)
+	h.CostUSD, h.CostKnown = dollars(o.facts[slotCost].text)
 	return Call
 }
 

@@ -31,8 +31,9 @@ var (
 	protocolRE = regexp.MustCompile(`(?s)^(.*) HTTP/[^ ]*$`)
 	percentRE  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 	isoRE      = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d`)
-	clfRE      = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d `)
+	clfRE      = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$`)
 	numberRE   = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?\d{1,2})?$`)
+	costRE     = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?$`)
 	uuidRE     = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
@@ -181,12 +182,13 @@ var facts = map[string][]string{
 	"model":     {"model"},
 	"in":        {"inputtokens", "prompttokens"},
 	"out":       {"outputtokens", "completiontokens"},
+	"cost":      {"costusd", "totalcostusd", "totalcost", "responsecost", "cost"},
 }
 
 // inside are the facts that an object may give, by the object's name.
 var inside = map[string][]string{
-	"request":  {"peer", "client", "forwarded", "method", "target", "line", "status", "workspace", "model", "in", "out"},
-	"response": {"status"}, "headers": {"forwarded", "workspace"}, "usage": {"in", "out"},
+	"request":  {"peer", "client", "forwarded", "method", "target", "line", "status", "workspace", "model", "in", "out", "cost"},
+	"response": {"status"}, "headers": {"forwarded", "workspace"}, "usage": {"in", "out", "cost"},
 }
 
 var objects = map[string]string{
@@ -232,7 +234,17 @@ func naiveJSON(line string) seen {
 		s.Forwarded = got["client"].text
 	}
 	s.In, s.Out = naiveCount(got["in"].text), naiveCount(got["out"].text)
+	s.Cost, s.CostKnown = naiveCost(got["cost"].text)
 	return s
+}
+
+func naiveCost(s string) (float64, bool) {
+	r, ok := new(big.Rat).SetString(s)
+	if !costRE.MatchString(s) || len(s) > 32 || !ok || r.Cmp(big.NewRat(1_000_000, 1)) > 0 {
+		return 0, false
+	}
+	f, _ := r.Float64()
+	return f, true
 }
 
 func naiveCount(s string) int64 {

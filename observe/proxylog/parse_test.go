@@ -2,6 +2,7 @@ package proxylog_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -29,20 +30,31 @@ type seen struct {
 	Workspace string
 	Model     string
 	In, Out   int64
+	Cost      float64
+	CostKnown bool
+}
+
+// soiled is what a Hit may look like before a line is read into it.
+var soiled = proxylog.Hit{
+	Time: time.Unix(1, 1), Peer: netip.IPv6Unspecified(), Client: netip.IPv6Unspecified(), Forwarded: []byte("soiled"), Operation: 77, Status: 77,
+	Workspace: proxylog.ID{77}, Model: []byte("soiled"), InputTokens: 77, OutputTokens: 77, CostUSD: 77, CostKnown: true,
 }
 
 func parse(p *proxylog.Parser, line string) seen {
-	var h proxylog.Hit
+	h := soiled
 	out := p.Parse([]byte(line), &h)
 	if out != proxylog.Call {
 		return seen{Outcome: out}
 	}
 	s := seen{
 		Outcome: out, Time: h.Time, Forwarded: string(h.Forwarded), Operation: h.Operation.String(), Status: h.Status,
-		Workspace: h.Workspace.String(), Model: string(h.Model), In: h.InputTokens, Out: h.OutputTokens,
+		Workspace: h.Workspace.String(), Model: string(h.Model), In: h.InputTokens, Out: h.OutputTokens, Cost: h.CostUSD, CostKnown: h.CostKnown,
 	}
 	if h.Peer.IsValid() {
 		s.Peer = h.Peer.String()
+	}
+	if h.Client != h.Peer {
+		panic("the client is not the peer before proxies are looked at: " + line)
 	}
 	return s
 }
@@ -97,6 +109,7 @@ func TestClassify(t *testing.T) {
 func TestJSONTells(t *testing.T) {
 	base := seen{Outcome: proxylog.Call, Time: moment, Peer: "192.0.2.1", Operation: "messages", Status: 200}
 	with := func(change func(*seen)) seen { s := base; change(&s); return s }
+	cost := func(usd float64) seen { return with(func(s *seen) { s.Cost, s.CostKnown = usd, true }) }
 	const line = `{"time":"2026-05-28T18:31:54Z","remote_ip":"192.0.2.1","method":"POST","path":"` + messagesPath + `","status":200%s}`
 	for _, tc := range []struct {
 		rule, more string
@@ -105,6 +118,29 @@ func TestJSONTells(t *testing.T) {
 		{"the base", ``, base},
 		{"model and tokens", `,"model":"opus","input_tokens":3,"output_tokens":"4"`, with(func(s *seen) { s.Model, s.In, s.Out = "opus", 3, 4 })},
 		{"usage", `,"usage":{"prompt_tokens":3,"completion_tokens":4}`, with(func(s *seen) { s.In, s.Out = 3, 4 })},
+		{"tokens under either vendor's names", `,"prompt_tokens":3,"completion_tokens":4`, with(func(s *seen) { s.In, s.Out = 3, 4 })},
+		{"usage by the other names", `,"usage":{"input_tokens":3,"output_tokens":4}`, with(func(s *seen) { s.In, s.Out = 3, 4 })},
+		{"usage in the response", `,"response":{"usage":{"input_tokens":3,"output_tokens":4,"cost":0.5}}`, with(func(s *seen) { s.In, s.Out, s.Cost, s.CostKnown = 3, 4, 0.5, true })},
+		{"the top's tokens count more than usage", `,"usage":{"input_tokens":9},"input_tokens":3`, with(func(s *seen) { s.In = 3 })},
+		{"cost in dollars", `,"cost_usd":0.0125`, cost(0.0125)},
+		{"cost as text", `,"cost":"0.0125"`, cost(0.0125)},
+		{"total cost", `,"total_cost":2.5e-1`, cost(0.25)},
+		{"LiteLLM's response_cost", `,"response_cost":0.25`, cost(0.25)},
+		{"cost in usage", `,"usage":{"cost":0.25}`, cost(0.25)},
+		{"the dollars count more than a cost of some kind", `,"cost_usd":0.5,"cost":3,"total_cost":4,"response_cost":5`, cost(0.5)},
+		{"a cost of nothing is known", `,"cost":0`, cost(0)},
+		{"a cost that is null is not known", `,"cost":null`, base},
+		{"nor a negative one", `,"cost":-0.5`, base},
+		{"nor one with its currency", `,"cost":"$0.5"`, base},
+		{"nor one in hexadecimal", `,"cost":"0x1p-2"`, base},
+		{"nor infinity", `,"cost":"inf"`, base},
+		{"nor what no call costs", `,"cost":1000001`, base},
+		{"nor an object", `,"cost":{"cost":1}`, base},
+		{"a cost in a header is none", `,"headers":{"cost":"1"}`, base},
+		{"workspace by the header's name", `,"X-Molecule-Workspace-Id":"` + workspaceID + `"`, with(func(s *seen) { s.Workspace = workspaceID })},
+		{"workspace as nginx names the header", `,"http_x_molecule_workspace_id":"` + workspaceID + `"`, with(func(s *seen) { s.Workspace = workspaceID })},
+		{"workspace as Traefik names the header", `,"request_X-Molecule-Workspace-Id":"` + workspaceID + `"`, with(func(s *seen) { s.Workspace = workspaceID })},
+		{"workspace as pino writes the header", `,"req":{"headers":{"x-molecule-workspace-id":"` + workspaceID + `"}}`, with(func(s *seen) { s.Workspace = workspaceID })},
 		{"escapes in values", `,"model":"a\u00e9\n\ud83d\ude00\ud83d\"\/"`, with(func(s *seen) { s.Model = "aé\n😀�\"/" })},
 		{"workspace in capitals", `,"workspace_id":"` + strings.ToUpper(workspaceID) + `"`, with(func(s *seen) { s.Workspace = workspaceID })},
 		{"workspace that is none", `,"workspace_id":"6b66de8d-9337-4fb4-be8d-6d49dca0d80"`, base},
@@ -208,6 +244,7 @@ func TestParseAllocatesNothing(t *testing.T) {
 		"get":      `192.0.2.1 - - [28/May/2026:18:31:54 +0000] "GET /x HTTP/1.1" 200 5 "-" "x"`,
 		"encoded":  `192.0.2.1 - - [28/May/2026:18:31:54 +0000] "POST /internal%2Fllm/anthropic/v1/messages/ HTTP/1.1" 200 5 "-" "x"`,
 		"json":     jsonTimed("2026-05-28T18:31:54.25Z"),
+		"cost":     `{"time":"2026-05-28T18:31:54Z","method":"POST","path":"` + messagesPath + `","status":200,"model":"opus","usage":{"input_tokens":5,"output_tokens":7,"cost":"0.012345678901234"}}`,
 		"escapes":  `{"ts":1779993114.25,"remote_addr":"192.0.2.1:4","request":"POST \/internal\/llm\/anthropic\/v1\/messages HTTP\/1.1","status":200}`,
 		"caddy":    `{"ts":1779993114.25,"request":{"remote_ip":"192.0.2.1","method":"POST","uri":"` + messagesPath + `","headers":{"X-Forwarded-For":["192.0.2.2","192.0.2.3"]}},"status":200}`,
 		"alb":      `https 2026-05-28T18:31:54.123456Z app/x 192.0.2.1:2817 10.0.0.1:80 0.1 0.1 0.1 200 200 0 57 "POST https://api.example:443` + messagesPath + ` HTTP/1.1" "x" - - arn`,

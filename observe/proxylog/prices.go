@@ -1,6 +1,9 @@
 package proxylog
 
-import "strings"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Prices are what calls cost, by model. Nil knows no price.
 type Prices map[string]Price
@@ -26,11 +29,27 @@ func (p Prices) Cost(h *Hit) (usd float64, known bool) {
 	price, ok := p[string(h.Model)]
 	if !ok {
 		// Proxies log a model with its vendor or without.
-		model := string(h.Model)
-		price, ok = p[model[strings.LastIndexByte(model, '/')+1:]]
+		price, ok = p[string(h.Model[bytes.LastIndexByte(h.Model, '/')+1:])]
 	}
 	if !ok {
 		return 0, false
 	}
 	return (float64(h.InputTokens)*price.Input + float64(h.OutputTokens)*price.Output) / million, true
+}
+
+// dearest is more than any call costs: what is above it is no cost in dollars.
+const dearest = 1e6
+
+// dollars reads a cost as JSON writes numbers, in a string or not; false where
+// it is none. It takes no sign: nobody is paid for a call.
+func dollars(b []byte) (usd float64, ok bool) {
+	const longest = 32 // so that nothing is allocated
+	if len(b) == 0 || len(b) > longest || b[0] == '-' || numberEnd(b, 0) != len(b) {
+		return 0, false
+	}
+	usd, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || usd > dearest {
+		return 0, false
+	}
+	return usd, true
 }
