@@ -1,5 +1,23 @@
 package follow
 
+import "fmt"
+
+// Dump tells what f knows. It must not be running.
+func (f *Follower) Dump() string {
+	out := ""
+	for _, x := range f.files {
+		out += fmt.Sprintf("file %v %s size %d form %d head %d life %t copy %t fresh %t away %t small %v open %t err %v\n",
+			x.id.inode, x.path, x.facts.size, x.form, len(x.head), x.life != nil, x.copyOf != nil, x.fresh, x.away, x.small, x.handle != nil, x.err)
+		if l := x.copyOf; l != nil {
+			out += fmt.Sprintf("   copy of %s offset %d (its file: %t)\n", l.key, l.offset, l.file != nil)
+		}
+		if l := x.life; l != nil {
+			out += fmt.Sprintf("   life %s stored %d offset %d looked %d complete %t\n", l.key, l.stored, l.offset, l.looked, l.complete)
+		}
+	}
+	return out
+}
+
 // Distorted lets a test change what the disk says. Set its functions before
 // Run, and have them be safe for concurrent use.
 type Distorted struct {

@@ -293,13 +293,18 @@ func (p *place) until(what string, ok func() bool) {
 }
 
 func (p *place) describe() string {
+	dump := ""
+	if p.stop != nil {
+		p.stop()
+		dump = p.running.Dump()
+	}
 	p.ledger.Lock()
 	defer p.ledger.Unlock()
 	out := fmt.Sprintf("state: %v\n", p.ledger.state)
 	for k, pos := range p.ledger.positions {
 		out += fmt.Sprintf("%s %d %s\n", k, pos.Offset, pos.Detail)
 	}
-	return out
+	return out + dump
 }
 
 // counted waits until exactly the lines 1..n are counted.

@@ -62,7 +62,9 @@ func (f *Follower) shrink(now time.Time) {
 // is written now comes behind it; else it is another text.
 func (f *Follower) shrunk(x *file, l *life, now time.Time) {
 	if x.small.IsZero() {
-		x.small, x.least = now, x.facts.size
+		// A copy was there before the truncation: the next scan will have seen it.
+		x.small, x.least, f.rescan = now, x.facts.size, true
+		return
 	}
 	x.least = min(x.least, x.facts.size)
 	old := x.head

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,12 @@ func TestEveryLineOnce(t *testing.T) {
 	if testing.Short() {
 		seeds = 3
 	}
+	if s, err := strconv.ParseUint(os.Getenv("FOLLOW_SEED"), 10, 64); err == nil {
+		for i := range 16 {
+			t.Run(fmt.Sprint(i), func(t *testing.T) { t.Parallel(); everyLineOnce(t, s) })
+		}
+		return
+	}
 	if n, err := time.ParseDuration(os.Getenv("FOLLOW_RANDOM_FOR")); err == nil {
 		first := uint64(time.Now().UnixNano())
 		for end, seed := time.Now().Add(n), first; time.Now().Before(end) && !t.Failed(); seed += 4 {
@@ -186,6 +193,7 @@ func TestEveryLineOnce(t *testing.T) {
 
 func everyLineOnce(t *testing.T, seed uint64) {
 	p := newPlace(t)
+	p.options.Quiet = 5 * time.Second // the writer may be held up for longer than the usual of tests
 	r := rand.New(rand.NewPCG(seed, 1))
 	faults := rand.New(rand.NewPCG(seed, 2))
 	p.ledger.fault = func() fault {

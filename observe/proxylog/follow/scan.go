@@ -106,7 +106,10 @@ func (f *Follower) find(path string, wanted bool, now time.Time) bool {
 	if x.scan == f.scans {
 		return true // another name of the same file
 	}
-	x.scan, x.wanted, x.path, x.away = f.scans, x.wanted || wanted, path, false
+	if wanted && !x.wanted {
+		x.wanted, x.fresh = true, true // it may have been taken for nobody's
+	}
+	x.scan, x.path, x.away = f.scans, path, false
 	if x.id == st.id {
 		f.changed(x, st, now)
 	}
