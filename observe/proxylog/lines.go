@@ -96,12 +96,17 @@ func (l *lines) room(line func([]byte)) {
 }
 
 func give(b []byte, line func([]byte)) {
-	if n := len(b); n > 0 && b[n-1] == '\r' {
-		b = b[:n-1]
-	}
-	if !blank(b) {
+	if b = trimLine(b); !blank(b) {
 		line(b)
 	}
+}
+
+// trimLine takes off the carriage return that a line may end in.
+func trimLine(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\r' {
+		return b[:n-1]
+	}
+	return b
 }
 
 // blank tells whether b has nothing but blanks and NULs.

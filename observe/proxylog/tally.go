@@ -2,9 +2,7 @@ package proxylog
 
 import (
 	"bytes"
-	"cmp"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -24,22 +22,12 @@ type TallyOptions struct {
 // for good by whoever knows who held the addresses. Not for concurrent use.
 type Tally struct {
 	options *TallyOptions
-	groups  map[tallyKey]*Counts
+	groups  groupTable
 	now     Hit
 
 	Lines         int64 // blank ones left out
 	NotUnderstood int64
 	Newest        time.Time // the latest time that a line tells; zero: none
-}
-
-// tallyKey has no pointers and no gaps, so that it hashes fast.
-type tallyKey struct {
-	address   [16]byte // IPv4 as mapped; zero: none
-	workspace ID
-	minute    int64 // Unix minutes
-	operation uint8
-	class     uint8 // status / 100; 0: none was sent
-	_         [6]byte
 }
 
 // Counts are calls that were counted together.
@@ -69,7 +57,7 @@ type Group struct {
 
 // NewTally returns an empty Tally.
 func NewTally(o *TallyOptions) *Tally {
-	return &Tally{options: o, groups: map[tallyKey]*Counts{}}
+	return &Tally{options: o}
 }
 
 // Feed counts the whole lines at the beginning of text and tells how many bytes
@@ -88,15 +76,17 @@ func (t *Tally) Feed(p *Parser, text []byte) (consumed int) {
 
 // Line counts one line, with or without a carriage return at its end.
 func (t *Tally) Line(p *Parser, line []byte) {
-	give(line, func(line []byte) {
-		t.Lines++
-		switch p.Parse(line, &t.now) {
-		case NotUnderstood:
-			t.NotUnderstood++
-		case Call:
-			t.Add(&t.now)
-		}
-	})
+	line = trimLine(line)
+	if blank(line) {
+		return
+	}
+	t.Lines++
+	switch p.Parse(line, &t.now) {
+	case NotUnderstood:
+		t.NotUnderstood++
+	case Call:
+		t.Add(&t.now)
+	}
 }
 
 // Skip counts a line that is too long to be read.
@@ -110,40 +100,15 @@ func (t *Tally) Add(h *Hit) {
 	if len(h.Forwarded) > 0 && len(t.options.Proxies) > 0 {
 		h.Client = t.options.Proxies.Client(h.Peer, h.Forwarded)
 	}
-	k := tallyKey{workspace: h.Workspace, minute: floorMinute(h.Time.Unix()), operation: uint8(h.Operation), class: uint8(h.Status / 100)} // #nosec G115 -- at most 9
+	sec := h.Time.Unix()
+	k := groupKey{workspace: h.Workspace, minute: floorMinute(sec), operation: uint8(h.Operation), class: uint8(h.Status / 100)} // #nosec G115 -- at most 9
 	if h.Client.IsValid() {
 		k.address = h.Client.As16()
 	}
-	c := t.groups[k]
-	if c == nil {
-		c = &Counts{First: h.Time, Last: h.Time}
-		t.groups[k] = c
-	}
-	c.add(h, t.options)
+	within := (sec-k.minute*60)*int64(time.Second) + int64(h.Time.Nanosecond())
+	t.groups.at(&k).add(h, within, t.options)
 	if h.Time.After(t.Newest) {
 		t.Newest = h.Time
-	}
-}
-
-func (c *Counts) add(h *Hit, o *TallyOptions) {
-	widen(&c.First, &c.Last, h.Time)
-	if !o.Billed.Has(h.Status) {
-		c.Rejected++
-		return
-	}
-	c.Billed++
-	if h.Time.After(c.LastBilled) {
-		c.LastBilled = h.Time
-	}
-	c.Input += h.InputTokens
-	c.Output += h.OutputTokens
-	if h.InputTokens == 0 && h.OutputTokens == 0 {
-		c.Untold++
-	}
-	if cost, known := o.Prices.Cost(h); known {
-		c.CostUSD += cost
-	} else {
-		c.Unpriced++
 	}
 }
 
@@ -165,12 +130,9 @@ func (c *Counts) Merge(other *Counts) {
 
 // Merge takes over what other has counted; other is not to be used any more.
 func (t *Tally) Merge(other *Tally) {
-	for k, c := range other.groups {
-		if own := t.groups[k]; own != nil {
-			own.Merge(c)
-		} else {
-			t.groups[k] = c
-		}
+	for i := range other.groups.count {
+		g := other.groups.group(i)
+		t.groups.at(&g.key).merge(&g.sums)
 	}
 	t.Lines += other.Lines
 	t.NotUnderstood += other.NotUnderstood
@@ -181,22 +143,14 @@ func (t *Tally) Merge(other *Tally) {
 
 // Len is the number of groups: a measure of the memory that is taken, about 200
 // bytes each.
-func (t *Tally) Len() int { return len(t.groups) }
+func (t *Tally) Len() int { return int(t.groups.count) }
 
-// Groups lists what was counted by minute, address, workspace, operation and
-// class: in the order in which it is written.
+// Groups lists what was counted by bucket, address, workspace, operation, class
+// and minute: in the order in which it is written.
 func (t *Tally) Groups() []Group {
-	list := make([]Group, 0, len(t.groups))
-	for k, c := range t.groups {
-		g := Group{Bucket: time.Unix(k.minute*60, 0).UTC().Truncate(Bucket), Workspace: k.workspace, Operation: Operation(k.operation), Class: int(k.class), Counts: *c}
-		if k.address != [16]byte{} {
-			g.Address = netip.AddrFrom16(k.address).Unmap()
-		}
-		list = append(list, g)
+	list := make([]Group, t.groups.count)
+	for to, from := range t.groups.sorted() {
+		t.groups.group(from).render(&list[to])
 	}
-	slices.SortFunc(list, func(a, b Group) int {
-		return cmp.Or(a.Bucket.Compare(b.Bucket), a.Address.Compare(b.Address), bytes.Compare(a.Workspace[:], b.Workspace[:]),
-			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Class, b.Class), a.First.Compare(b.First))
-	})
 	return list
 }
