@@ -17,7 +17,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"go.uber.org/goleak"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/follow"
@@ -326,5 +325,3 @@ func (p *place) looked() {
 	p.t.Helper()
 	time.Sleep(12 * p.options.Poll) // nothing is told of a look that finds nothing
 }
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
