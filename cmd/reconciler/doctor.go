@@ -195,7 +195,7 @@ func (w *world) examineLogs(ctx context.Context, x *examination) {
 	files := 0
 	for _, l := range w.cfg.Observe.Logs {
 		if l.File == nil {
-			x.warn("log", "", "push and kafka inputs are not read by check", "")
+			x.warn("log", "", "inputs other than files are the daemon's: check reads files alone", "")
 			continue
 		}
 		files++

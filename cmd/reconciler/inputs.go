@@ -13,6 +13,7 @@ import (
 	"github.com/molecule-ai/billing-reconciler/internal/config"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/follow"
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog/kafka"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/receive"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
@@ -181,8 +182,32 @@ func (in *inputs) add(p *prepared, l *config.Log, tally *proxylog.TallyOptions) 
 		}
 		p.push = receive.New(receive.Options{Input: l.Name, Format: format, Tally: tally, Counter: in.counter, Log: log})
 		p.readers[l.Name] = p.push
+	case config.InputKafka:
+		r, err := in.topic(l, tally, log)
+		if err != nil {
+			return err
+		}
+		p.readers[l.Name] = r
 	}
 	return nil
+}
+
+// topic makes the reader of a Kafka topic.
+func (in *inputs) topic(l *config.Log, tally *proxylog.TallyOptions, log *slog.Logger) (reader, error) {
+	format, err := proxylog.ParseFormat(string(l.Kafka.Format))
+	if err != nil {
+		return nil, err
+	}
+	brokers := make([]string, len(l.Kafka.Brokers))
+	for i, b := range l.Kafka.Brokers {
+		brokers[i] = string(b)
+	}
+	from := kafka.Beginning
+	if l.Kafka.From == config.FromEnd {
+		from = kafka.End
+	}
+	return kafka.New(kafka.Options{Input: l.Name, Brokers: brokers, Topic: l.Kafka.Topic, Group: l.Kafka.Group, Format: format, From: from,
+		TLS: l.Kafka.TLS, User: l.Kafka.User, Password: l.Kafka.Password.Reveal, Tally: tally, Counter: in.counter, Log: log}), nil
 }
 
 // use puts other readers in force: those before end first.
