@@ -45,15 +45,16 @@ func (p *Parser) alb(line []byte, h *Hit) Outcome {
 	}
 	at, timeOK := p.clock.parse(text(albTime))
 	status, statusOK := statusOf(text(albStatus))
-	if _, ok := extrasOf(line, i); !ok || !timeOK || !statusOK {
+	if more := (extras{}); !more.read(line, i) || !timeOK || !statusOK {
 		return NotUnderstood
 	}
 	op := request(text(albRequest))
 	if op == NoOperation {
 		return Other
 	}
-	peer := albPeer(text(albClient))
-	*h = Hit{Time: at.time(), Peer: peer, Client: peer, Operation: op, Status: status}
+	h.reset(at, op, status)
+	h.Peer = albPeer(text(albClient))
+	h.Client = h.Peer
 	return Call
 }
 

@@ -2,6 +2,8 @@ package proxylog
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -28,18 +30,23 @@ func (p *Parser) combined(line []byte, h *Hit) Outcome {
 	if rest < 0 {
 		return NotUnderstood
 	}
-	more, ok := extrasOf(line, rest)
-	if !ok {
-		return NotUnderstood
+	rest, quoted := plainExtras(line, rest)
+	more := &p.more
+	if more.forwarded = nil; rest < len(line) {
+		*more = extras{quoted: quoted}
+		if !more.read(line, rest) {
+			return NotUnderstood
+		}
 	}
-	op := request(line[quote+1 : end])
+	op := p.requests.operation(line[quote+1 : end])
 	if op == NoOperation {
 		return Other
 	}
-	peer := peerOf(line[:prefix])
-	*h = Hit{
-		Time: at.time(), Peer: peer, Client: peer, Operation: op, Status: status,
-		Forwarded: more.forwarded, Workspace: more.workspace,
+	h.reset(at, op, status)
+	h.Peer = peerOf(line, prefix)
+	h.Client = h.Peer
+	if rest < len(line) {
+		h.Forwarded, h.Workspace = more.forwarded, more.workspace
 	}
 	return Call
 }
@@ -63,8 +70,29 @@ func (p *Parser) stamp(head []byte) (at moment, prefix int, ok bool) {
 }
 
 // statusAndSize reads ` 200 12` at i, either of which may be "-". It gives
-// where the next field begins, or -1.
+// where the next field begins, or -1. What has a status and a size of at most
+// seven digits, with more behind them, is read in two words.
 func statusAndSize(line []byte, i int) (status, rest int) {
+	if len(line)-i < 16 {
+		return statusAndSizeSlowly(line, i)
+	}
+	const blanks, mask = ' '<<32 | ' ', 0xff<<32 | 0xff
+	w := binary.LittleEndian.Uint64(line[i:])
+	digits := w>>8&0xffffff ^ 0x303030
+	size := notDigits(binary.LittleEndian.Uint64(line[i+5:]))
+	next := i + 5 + bits.TrailingZeros64(size)>>3
+	if w&mask != blanks || (digits+0x767676|digits)&0x808080 != 0 || next == i+5 || size == 0 || line[next] != ' ' {
+		return statusAndSizeSlowly(line, i)
+	}
+	status = int(digits&0xff*100 + digits>>8&0xff*10 + digits>>16) // #nosec G115 -- three digits
+	next++
+	if line[next] == ' ' {
+		next = skipBlanks(line, next)
+	}
+	return status, next
+}
+
+func statusAndSizeSlowly(line []byte, i int) (status, rest int) {
 	if len(line) < i+4 || line[i] != ' ' {
 		return 0, -1
 	}
@@ -85,14 +113,8 @@ func statusAndSize(line []byte, i int) (status, rest int) {
 	i++
 	if line[i] == '-' {
 		i++
-	} else {
-		start := i
-		for i < len(line) && line[i]-'0' <= 9 {
-			i++
-		}
-		if i == start {
-			return 0, -1
-		}
+	} else if i = digitsEnd(line, i); i == broken {
+		return 0, -1
 	}
 	if i < len(line) && line[i] != ' ' {
 		return 0, -1
@@ -101,11 +123,12 @@ func statusAndSize(line []byte, i int) (status, rest int) {
 }
 
 // peerOf reads the address at the beginning of a line, or behind a virtual
-// host's name.
-func peerOf(head []byte) netip.Addr {
-	if a, n := leadingIPv4(head); n > 0 && n < len(head) && head[n] == ' ' {
+// host's name; the time begins at prefix.
+func peerOf(line []byte, prefix int) netip.Addr {
+	if a, n := leadingIPv4(line); n > 0 && n < prefix && line[n] == ' ' {
 		return a
 	}
+	head := line[:prefix]
 	first, rest, _ := bytes.Cut(head, []byte(" "))
 	second, _, _ := bytes.Cut(rest, []byte(" "))
 	a, ok := parseAddr(first)

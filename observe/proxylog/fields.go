@@ -1,11 +1,22 @@
 package proxylog
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // closingQuote is the index of the quote that ends the string begun before
 // from, or -1. A backslash takes the next byte's meaning away (Apache writes
 // \" where nginx writes \x22).
 func closingQuote(line []byte, from int) int {
+	end := from + bytes.IndexByte(line[from:], '"')
+	if end > from && line[end-1] != '\\' {
+		return end
+	}
+	return closingQuoteSlowly(line, from)
+}
+
+func closingQuoteSlowly(line []byte, from int) int {
 	for at := from; at <= len(line); {
 		i := bytes.IndexByte(line[at:], '"')
 		if i < 0 {
@@ -73,41 +84,64 @@ func skipBlanks(line []byte, i int) int {
 	return i
 }
 
+// plainExtras passes over what the fields from i on mostly are: referer and
+// user agent, quoted, and fields that say "-". It gives where the first one
+// begins that is not passed over, and how many quoted ones were.
+func plainExtras(line []byte, i int) (next, quoted int) {
+	for len(line)-i >= 4 {
+		if w := binary.LittleEndian.Uint32(line[i:]); w == '"'|'-'<<8|'"'<<16|' '<<24 {
+			i += 4
+			quoted++
+			continue
+		} else if w&0xff != '"' || quoted > 1 {
+			return i, quoted
+		}
+		end := i + 1 + bytes.IndexByte(line[i+1:], '"')
+		if end <= i || line[end-1] == '\\' || end+1 < len(line) && line[end+1] != ' ' {
+			return i, quoted
+		}
+		quoted++
+		if i = end + 2; i >= len(line) {
+			return len(line), quoted
+		}
+	}
+	if len(line)-i == 3 && string(line[i:]) == `"-"` {
+		return len(line), quoted + 1
+	}
+	return i, quoted
+}
+
 // extras is what the fields behind a line's sizes tell of the caller.
 type extras struct {
 	forwarded []byte
 	workspace ID
+	quoted    int // so many fields were, up to now
 }
 
-// extrasOf reads all fields from i on; false where they are not well-formed to
-// the end.
+// read takes all fields from i on; false where they are not well-formed to the
+// end.
 //
 // The field of X-Forwarded-For has no name. It is the first quoted one behind
 // referer and user agent that ends in an address: the rightmost element was
 // put there by a proxy, whatever a client has written before it. A workspace
 // is believed only as name=value outside of quotes, where no client's text can
 // imitate it.
-func extrasOf(line []byte, i int) (x extras, ok bool) {
-	for quoted := 0; i < len(line); {
-		if i+4 < len(line) && string(line[i:i+4]) == `"-" ` {
-			quoted++
-			i = skipBlanks(line, i+4)
-			continue
-		}
+func (x *extras) read(line []byte, i int) bool {
+	for i = skipBlanks(line, i); i < len(line); {
 		f, ok := nextField(line, i)
 		if !ok {
-			return extras{}, false
+			return false
 		}
 		i = f.next
 		if !f.quoted {
 			x.named(line[f.from:f.to])
 			continue
 		}
-		if quoted++; quoted > 2 && x.forwarded == nil && endsInAddress(line[f.from:f.to]) {
+		if x.quoted++; x.quoted > 2 && x.forwarded == nil && endsInAddress(line[f.from:f.to]) {
 			x.forwarded = line[f.from:f.to]
 		}
 	}
-	return x, true
+	return true
 }
 
 func endsInAddress(list []byte) bool {

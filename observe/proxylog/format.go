@@ -54,10 +54,12 @@ const (
 // faster; the outcome of a line never depends on the lines before, but for the
 // format that Auto tries first. Not for concurrent use.
 type Parser struct {
-	format Format
-	plain  Format // Combined or ALB: what Auto tries first
-	clock  clock
-	object object
+	format   Format
+	plain    Format // Combined or ALB: what Auto tries first
+	clock    clock
+	more     extras
+	requests requests
+	object   object
 }
 
 // NewParser returns a Parser of one format.
@@ -111,17 +113,4 @@ func looksLikeJSON(line []byte) bool {
 	}
 	line = bytes.TrimLeft(line, " \t")
 	return len(line) > 0 && line[0] == '{'
-}
-
-// request finds the operation of a request line, such as "POST /x HTTP/1.1".
-func request(b []byte) Operation {
-	const method = "POST "
-	if len(b) < len(method) || string(b[:len(method)]) != method {
-		return NoOperation
-	}
-	b = b[len(method):]
-	if i := bytes.LastIndexByte(b, ' '); i >= 0 && bytes.HasPrefix(b[i+1:], []byte("HTTP/")) {
-		b = b[:i]
-	}
-	return Classify(b)
 }

@@ -27,6 +27,17 @@ type Hit struct {
 	CostKnown    bool
 }
 
+// reset makes h a call of which nothing else is known. It is spelt out: a
+// whole Hit would be made beside it and copied.
+func (h *Hit) reset(at moment, op Operation, status int) {
+	h.Time = at.time()
+	h.Peer, h.Client = netip.Addr{}, netip.Addr{}
+	h.Forwarded, h.Model = nil, nil
+	h.Operation, h.Status = op, status
+	h.Workspace = ID{}
+	h.InputTokens, h.OutputTokens, h.CostUSD, h.CostKnown = 0, 0, 0, false
+}
+
 // ID is a workspace's uuid. The zero value is none.
 type ID [16]byte
 

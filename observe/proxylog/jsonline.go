@@ -38,7 +38,8 @@ func (p *Parser) json(line []byte, h *Hit) Outcome {
 	if op == NoOperation {
 		return Other
 	}
-	*h = Hit{Time: at.time(), Operation: op, Status: status, Model: o.facts[slotModel].text}
+	h.reset(at, op, status)
+	h.Model = o.facts[slotModel].text
 	o.caller(h)
 	h.InputTokens, _ = digits(o.facts[slotInput].text)
 	h.OutputTokens, _ = digits(o.facts[slotOutput].text)

@@ -12,11 +12,6 @@ const broken = -1
 // deepest is how far objects and arrays may be nested.
 const deepest = 200
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
 // stringEnd reads a string, i being behind its opening quote, up to and
 // including the closing one; escapes tells whether it has any.
 //

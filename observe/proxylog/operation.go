@@ -67,14 +67,24 @@ func Classify(target []byte) Operation {
 		if op := bySuffix(target); op != NoOperation {
 			return op
 		}
-		// All four paths end in s. What does not, and is spelt plainly, is none.
-		last := target[len(target)-1]
-		if last != 's' && last != '/' && last != '.' && bytes.IndexByte(target, '%') < 0 {
+		// What ends otherwise, and is spelt plainly, is none.
+		last := target[bytes.LastIndexByte(target, '/')+1:]
+		if !mayEndPath(last) && bytes.IndexByte(target, '%') < 0 {
 			return NoOperation
 		}
 	}
 	var room [256]byte
 	return bySuffix(cleanPath(room[:0], pathOf(target)))
+}
+
+// mayEndPath tells whether a path may end in this segment, or in one before it
+// that this one leaves or leads to.
+func mayEndPath(segment []byte) bool {
+	switch string(segment) {
+	case "", ".", "..", "messages", "batches", "completions", "responses":
+		return true
+	}
+	return false
 }
 
 func bySuffix(path []byte) Operation {

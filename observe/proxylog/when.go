@@ -2,6 +2,7 @@ package proxylog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"strconv"
 	"time"
@@ -31,9 +32,22 @@ const (
 
 // common reads a time of the common log format; b is clfLen long.
 func (c *clock) common(b []byte) (int64, bool) {
-	if string(b) == string(c.clf[:]) && c.clfAt != 0 {
+	if len(b) == clfLen && c.isLast(b) && c.clfAt != 0 {
 		return c.clfAt, true
 	}
+	return c.commonSlowly(b)
+}
+
+// isLast tells whether b is the time read before, by overlapping words.
+func (c *clock) isLast(b []byte) bool {
+	last := &c.clf
+	return binary.LittleEndian.Uint64(b[18:26]) == binary.LittleEndian.Uint64(last[18:26]) &&
+		binary.LittleEndian.Uint64(b[12:20]) == binary.LittleEndian.Uint64(last[12:20]) &&
+		binary.LittleEndian.Uint64(b[0:8]) == binary.LittleEndian.Uint64(last[0:8]) &&
+		binary.LittleEndian.Uint64(b[8:16]) == binary.LittleEndian.Uint64(last[8:16])
+}
+
+func (c *clock) commonSlowly(b []byte) (int64, bool) {
 	if len(b) != clfLen || b[2] != '/' || b[6] != '/' || b[11] != ':' || b[14] != ':' || b[17] != ':' || b[20] != ' ' {
 		return 0, false
 	}
