@@ -51,6 +51,7 @@ type ledger struct {
 	plan   func(n int) fate // of the nth batch; nil: all are counted
 	asked  int
 	ids    map[string]bool
+	at     map[string]proxylog.Position
 	state  int
 	lines  int64
 	unread int64
@@ -60,11 +61,18 @@ type ledger struct {
 }
 
 func newLedger(plan func(n int) fate) *ledger {
-	return &ledger{plan: plan, ids: map[string]bool{}, by: map[netip.Addr]int64{}}
+	return &ledger{plan: plan, ids: map[string]bool{}, at: map[string]proxylog.Position{}, by: map[netip.Addr]int64{}}
 }
 
-func (l *ledger) Positions(context.Context, string, string) ([]proxylog.Position, error) {
-	return nil, nil
+func (l *ledger) Positions(_ context.Context, input, prefix string) (out []proxylog.Position, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, p := range l.at {
+		if strings.HasPrefix(key, prefix) && input == "push" {
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 func (l *ledger) State(context.Context, string, error) error {
@@ -77,7 +85,7 @@ func (l *ledger) State(context.Context, string, error) error {
 func (l *ledger) Count(ctx context.Context, b *proxylog.Batch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b.Input != "push" || len(b.Moves) > 0 || b.Read.IsZero() || b.ID == "" {
+	if b.Input != "push" || (len(b.Moves) > 0) == (b.ID != "") || b.Read.IsZero() {
 		return fmt.Errorf("a batch of %q with %d moves, read at %v, id %q", b.Input, len(b.Moves), b.Read, b.ID)
 	}
 	l.asked++
@@ -96,7 +104,17 @@ func (l *ledger) Count(ctx context.Context, b *proxylog.Batch) error {
 	if l.ids[b.ID] {
 		return proxylog.ErrCounted
 	}
-	l.ids[b.ID] = true
+	for _, m := range b.Moves {
+		if p, known := l.at[m.Key]; !known && m.From != proxylog.NoPosition || known && p.Offset != m.From {
+			return proxylog.ErrMoved
+		}
+	}
+	for _, m := range b.Moves {
+		l.at[m.Key] = proxylog.Position{Key: m.Key, Offset: m.To, Detail: m.Detail}
+	}
+	if b.ID != "" {
+		l.ids[b.ID] = true
+	}
 	l.lines += b.Tally.Lines
 	l.unread += b.Tally.NotUnderstood
 	l.groups = b.Tally.Groups()

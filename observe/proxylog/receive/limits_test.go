@@ -109,7 +109,9 @@ func wideFrame(t *testing.T) []byte {
 	}
 	for n := range 2000 {
 		fmt.Fprintln(w, numbered(n))
-		w.Flush()
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.Close()
 	return out.Bytes()

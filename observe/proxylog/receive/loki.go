@@ -1,36 +1,38 @@
 package receive
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"hash"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 )
 
 // Loki takes what Loki's /loki/api/v1/push takes: JSON, and protobuf in a snappy
-// block. A push that is sent again is recognised by its labels, times and lines.
+// block. What is sent again is recognised by its labels, times and lines, also
+// where newer lines were added to the stream meanwhile.
 func (rc *Receiver) Loki() http.Handler {
 	return rc.handler(&protocol{name: "loki", read: readLoki, accept: acceptLoki, refuse: refuseText})
 }
 
 func readLoki(p *push) error {
-	l := &lokiPush{push: p, hash: sha256.New()}
+	l := &lokiPush{push: p}
 	var err error
 	switch kind := p.contentType(); kind {
-	case "application/json":
-		err = l.json()
-	case "application/x-protobuf", "application/protobuf", "": // as in Loki, which takes what is not JSON for this
-		err = l.protobuf()
+	case typeJSON:
+		l.text, err = p.whole()
+		l.walk = l.json
+	case typeProtobuf, "application/protobuf", "": // as in Loki, which takes what is not JSON for this
+		l.text, err = l.packedOrSnappy()
+		l.walk = l.protobuf
 	default:
-		err = wrongType("Content-Type %.60q is not taken here: send application/json or application/x-protobuf", kind)
+		err = wrongType("Content-Type %.60q is not taken here: send %s or %s", kind, typeJSON, typeProtobuf)
 	}
 	if err != nil {
 		return err
 	}
-	l.seal()
+	if err := l.read(); err != nil {
+		return err
+	}
+	l.recognise()
 	return nil
 }
 
@@ -41,15 +43,6 @@ func refuseText(w http.ResponseWriter, _ *push, no *fault) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(no.status)
 	_, _ = w.Write([]byte(no.detail + "\n")) // whoever is gone needs no answer
-}
-
-// lokiPush is a body of streams.
-type lokiPush struct {
-	*push
-	hash    hash.Hash // of the stream that is being read
-	entries int       // of it
-	streams [][sha256.Size]byte
-	entry   lokiEntry
 }
 
 // lokiEntry is what stands beside a line.
@@ -66,46 +59,9 @@ func (e *lokiEntry) tell(m *record) {
 	}
 }
 
-// stream ends a stream. Senders keep them in maps, so their order says nothing.
-func (l *lokiPush) stream(labels []byte) error {
-	if l.entries == 0 {
-		l.hash.Reset()
-		return nil
-	}
-	if err := l.room.take(sha256.Size); err != nil {
-		return err
-	}
-	writeBytes(l.hash, labels)
-	l.streams = append(l.streams, [sha256.Size]byte(l.hash.Sum(nil)))
-	l.hash.Reset()
-	l.entries = 0
-	return nil
-}
-
-func (l *lokiPush) seal() {
-	slices.SortFunc(l.streams, func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })
-	l.identify(l.given())
-	for _, sum := range l.streams {
-		_, _ = l.content.Write(sum[:])
-	}
-}
-
-// add reads an entry.
-func (l *lokiPush) add(line []byte) error {
-	l.entries++
-	writeNumber(l.hash, l.entry.when)
-	writeBytes(l.hash, line)
-	writeBytes(l.hash, l.entry.meta)
-	return l.reader.read(line, &l.entry)
-}
-
 // protobuf reads a logproto.PushRequest in a snappy block.
 func (l *lokiPush) protobuf() error {
-	text, err := l.packedOrSnappy()
-	if err != nil {
-		return err
-	}
-	return each(text, func(f field) error {
+	return each(l.text, func(f field) error {
 		if f.number != 1 {
 			return nil
 		}
@@ -126,22 +82,25 @@ func (l *lokiPush) packedOrSnappy() ([]byte, error) {
 func (l *lokiPush) protoStream(b []byte) error {
 	var labels []byte
 	err := each(b, func(f field) error {
-		switch f.number {
-		case 1:
+		if f.number == 1 {
 			labels = f.bytes
-		case 2:
-			return l.protoEntry(f.bytes)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.stream(labels)
+	s := l.stream(labels)
+	return each(b, func(f field) error {
+		if f.number == 2 {
+			return l.protoEntry(s, f.bytes)
+		}
+		return nil
+	})
 }
 
 // protoEntry reads an EntryAdapter.
-func (l *lokiPush) protoEntry(b []byte) error {
+func (l *lokiPush) protoEntry(s *stream, b []byte) error {
 	var line []byte
 	e := &l.entry
 	e.when, e.meta, e.object = 0, nil, append(e.object[:0], '{')
@@ -171,7 +130,7 @@ func (l *lokiPush) protoEntry(b []byte) error {
 		e.meta = append(e.object, '}')
 		e.object = e.meta
 	}
-	return l.add(line)
+	return l.add(s, line)
 }
 
 // pair adds a LabelPairAdapter.
@@ -200,16 +159,12 @@ func (e *lokiEntry) pair(b []byte) error {
 // json reads {"streams": [{"stream": {...}, "values": [["ns", "line", {...}]]}]},
 // and the form that was before: {"labels": "{...}", "entries": [{"ts", "line"}]}.
 func (l *lokiPush) json() error {
-	text, err := l.whole()
-	if err != nil {
-		return err
-	}
-	c, ok := parseJSON(text)
+	c, ok := parseJSON(l.text)
 	if !ok {
 		return garbage("the body is no JSON")
 	}
 	found := false
-	_, err = c.object(func(key []byte) error {
+	_, err := c.object(func(key []byte) error {
 		if string(key) != "streams" {
 			return nil
 		}
@@ -236,16 +191,14 @@ func (l *lokiPush) jsonStream(c *cursor) error {
 		}
 		return nil
 	})
-	if err := l.jsonValues(values); err != nil {
+	s := l.stream(labels)
+	if err := l.jsonValues(s, values); err != nil {
 		return err
 	}
-	if err := l.jsonEntries(entries); err != nil {
-		return err
-	}
-	return l.stream(labels)
+	return l.jsonEntries(s, entries)
 }
 
-func (l *lokiPush) jsonValues(values []byte) error {
+func (l *lokiPush) jsonValues(s *stream, values []byte) error {
 	if len(values) == 0 {
 		return nil
 	}
@@ -278,12 +231,12 @@ func (l *lokiPush) jsonValues(values []byte) error {
 		if at < 2 {
 			return garbage(`an entry is not of the form ["nanoseconds", "line"]`)
 		}
-		return l.add(line)
+		return l.add(s, line)
 	})
 	return err
 }
 
-func (l *lokiPush) jsonEntries(entries []byte) error {
+func (l *lokiPush) jsonEntries(s *stream, entries []byte) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -307,7 +260,7 @@ func (l *lokiPush) jsonEntries(entries []byte) error {
 		if err != nil {
 			return err
 		}
-		return l.add(c.textOf(line))
+		return l.add(s, c.textOf(line))
 	})
 	return err
 }

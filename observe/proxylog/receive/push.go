@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 )
 
 // push is one request while it is read, counted and answered.
@@ -23,6 +25,7 @@ type push struct {
 	packed  int64     // bytes read of the body
 	text    int64     // bytes unpacked
 	content hash.Hash // of what makes two pushes the same; nil: nothing does
+	streams *lokiPush // Loki's; nil: it has none whose lines are known one by one
 	before  bool      // it was counted before
 
 	request   string // Firehose's name for it
@@ -33,10 +36,27 @@ type push struct {
 // and of what is in it: a careless name, such as 1, loses nothing. A push that
 // nothing tells apart gets one that is good for our own tries.
 func (p *push) batchID(protocol string) string {
-	if p.content == nil {
+	switch {
+	case p.streams != nil:
+		return "" // its moves tell
+	case p.content == nil:
 		return protocol + ":" + strings.ToLower(rand.Text())
 	}
 	return protocol + ":" + hex.EncodeToString(p.content.Sum(nil))
+}
+
+// moves are how far the push takes its streams, where it has any.
+func (p *push) moves() []proxylog.Move {
+	if p.streams == nil {
+		return nil
+	}
+	return p.streams.moves()
+}
+
+// restart begins to read lines, anew where some were read before.
+func (p *push) restart() {
+	p.room.give(int64(p.reader.groups) * groupRoom)
+	p.reader = reader{parser: proxylog.NewParser(p.limits.Format), tally: proxylog.NewTally(p.limits.Tally), room: &p.room, most: p.limits.MaxLines}
 }
 
 // given is what the sender calls the push; "": nothing.

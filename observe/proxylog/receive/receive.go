@@ -36,6 +36,10 @@ const (
 	inFlight = 64 << 20
 
 	stateEvery = 20 * time.Second
+
+	// largestPush is how many times MaxText a push may take in memory, with what
+	// is made of its lines until they are counted.
+	largestPush = 4
 )
 
 // Receiver is an input that others push to. Its handlers may be used whether Run
@@ -58,7 +62,7 @@ func New(o Options) *Receiver {
 	if o.Tally == nil {
 		o.Tally = &proxylog.TallyOptions{}
 	}
-	return &Receiver{Options: o, budget: budget{total: o.InFlight}}
+	return &Receiver{Options: o, budget: budget{total: o.InFlight, most: max(o.InFlight, largestPush*o.MaxText)}}
 }
 
 func or[T comparable](value, otherwise T) T {
@@ -115,7 +119,7 @@ func (rc *Receiver) handler(by *protocol) http.Handler {
 // begin makes a push of a request.
 func (rc *Receiver) begin(w http.ResponseWriter, r *http.Request) *push {
 	p := &push{w: w, r: r, limits: &rc.Options, room: lease{of: &rc.budget}}
-	p.reader = reader{parser: proxylog.NewParser(rc.Format), tally: proxylog.NewTally(rc.Tally), room: &p.room, most: rc.MaxLines}
+	p.restart()
 	return p
 }
 
@@ -149,16 +153,16 @@ const tries = 3
 
 // count has a push counted for good.
 func (rc *Receiver) count(p *push, by *protocol) error {
-	if p.reader.tally.Lines == 0 {
-		return nil
-	}
 	// A sender who hangs up must not keep what has arrived from being counted:
 	// it would come again all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), rc.MaxWait)
 	defer cancel()
-	batch := &proxylog.Batch{Input: rc.Input, ID: p.batchID(by.name), Tally: p.reader.tally, Read: time.Now()}
+	id := p.batchID(by.name)
 	for try := 1; ; try++ {
-		err := rc.Counter.Count(ctx, batch)
+		if p.reader.tally.Lines == 0 {
+			return nil
+		}
+		err := rc.Counter.Count(ctx, &proxylog.Batch{Input: rc.Input, ID: id, Tally: p.reader.tally, Moves: p.moves(), Read: time.Now()})
 		switch {
 		case err == nil:
 			return nil
@@ -169,11 +173,26 @@ func (rc *Receiver) count(p *push, by *protocol) error {
 		case errors.Is(err, proxylog.ErrBusy):
 			return busy("more lines are waiting to be counted than fit")
 		}
-		if try == tries || !pause(ctx, time.Duration(try)*100*time.Millisecond) {
-			rc.Log.WarnContext(ctx, "pushed lines not counted", "input", rc.Input, "protocol", by.name, "lines", p.reader.tally.Lines, "error", err)
-			return &fault{status: http.StatusServiceUnavailable, detail: "the lines could not be counted now; send them again, as they are", retry: 2 * time.Second}
+		if try == tries || !errors.Is(err, proxylog.ErrMoved) && !pause(ctx, time.Duration(try)*100*time.Millisecond) {
+			return rc.uncounted(ctx, p, by, err)
+		}
+		if p.streams != nil {
+			if err := p.streams.again(ctx, rc.Counter); err != nil {
+				return rc.uncounted(ctx, p, by, err)
+			}
 		}
 	}
+}
+
+// uncounted is what a sender is told where it is not known whether its push was
+// counted, or known that it was not.
+func (rc *Receiver) uncounted(ctx context.Context, p *push, by *protocol, err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return f
+	}
+	rc.Log.WarnContext(ctx, "pushed lines not counted", "input", rc.Input, "protocol", by.name, "lines", p.reader.tally.Lines, "error", err)
+	return &fault{status: http.StatusServiceUnavailable, detail: "the lines could not be counted now; send them again, as they are", retry: 2 * time.Second}
 }
 
 // pause waits; false: ctx ended first.

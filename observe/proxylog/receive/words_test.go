@@ -28,7 +28,7 @@ type seen struct {
 
 func (l *ledger) seen() (out []seen) {
 	for _, g := range l.groups {
-		out = append(out, seen{g.First, g.Address.String(), g.Workspace.String(), g.Class, g.Counts.Input})
+		out = append(out, seen{g.First, g.Address.String(), g.Workspace.String(), g.Class, g.Input})
 	}
 	return out
 }
