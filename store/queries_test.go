@@ -216,6 +216,9 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 	r.counts(from(call(year, "203.0.113.1"), call(year, "203.0.113.2"), call(year, "203.0.113.3"), call(recent(), "203.0.113.1")))
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, ID: "old"})
 	r.strings("UPDATE batches SET at = at - interval '8 days' RETURNING id")
+	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/old", From: store.NoPosition, To: 1}, {Key: "file", From: store.NoPosition, To: 1}}})
+	r.strings("UPDATE positions SET moved_at = moved_at - interval '8 days' RETURNING key")
+	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/new", From: store.NoPosition, To: 1}}})
 	keep := store.Retention{Events: time.Nanosecond, Drifts: time.Nanosecond, Holdings: time.Nanosecond, Traffic: 24 * time.Hour, Batch: 2}
 	total := map[string]int64{}
 	for calls := 1; ; calls++ {
@@ -230,7 +233,7 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 			break
 		}
 	}
-	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "traffic": 3, "batches": 1, "answers": 0, "looks": 0}, total)
+	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "traffic": 3, "batches": 1, "streams": 1, "answers": 0, "looks": 0}, total)
 	if _, err := r.Drift(t.Context(), ids[0]); err != nil {
 		t.Errorf("the open drift: %v", err)
 	}

@@ -79,6 +79,9 @@ func (r *Retention) steps() []step {
 			SELECT ctid FROM traffic WHERE bucket < clock_timestamp() - make_interval(secs => $1) ORDER BY bucket LIMIT $2::bigint)) RETURNING 1) SELECT count(*) FROM gone`},
 		{"batches", batchKept, `WITH gone AS (DELETE FROM batches WHERE (input, id) IN
 			(SELECT input, id FROM batches WHERE at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone`},
+		// Those of streams that are pushed (package receive), of which there is no end; others are needed for ever.
+		{"streams", batchKept, `WITH gone AS (DELETE FROM positions WHERE (input, key) IN
+			(SELECT input, key FROM positions WHERE key LIKE 'stream/%' AND moved_at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone`},
 		{"answers", answerKept, `WITH gone AS (DELETE FROM answers WHERE (principal, key) IN
 			(SELECT principal, key FROM answers WHERE at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone`},
 		{"looks", lookKept, `WITH gone AS (DELETE FROM looks WHERE id IN
