@@ -1,5 +1,7 @@
 package proxylog
 
+import "encoding/binary"
+
 // slot is a fact that a JSON line may hold under one of many names.
 type slot uint8
 
@@ -171,22 +173,27 @@ type memory [64]remembered
 
 // remembered is a key as it stood in a line, with quotes and colon.
 type remembered struct {
-	raw  [48]byte
-	size uint8 // 0: nothing
-	at   place
-	key  key
+	low, high uint64 // its first and its next eight bytes
+	of        [2]uint64
+	raw       [48]byte
+	size      uint8
+	at        uint8 // the place plus one; 0: nothing is remembered
+	key       key
 }
 
 // next tells whether the nth key of a line is again the one of the line before,
 // given what the line goes on with; size is how much of that it takes. What was
 // once read as a key needs no second look.
 func (m *memory) next(n int, rest []byte, at place) (k key, size int) {
-	if n >= len(m) {
+	if n >= len(m) || len(rest) < 16 {
 		return key{}, 0
 	}
 	e := &m[n]
-	size = int(e.size)
-	if e.at != at || size > len(rest) || string(rest[:size]) != string(e.raw[:size]) {
+	low, high := binary.LittleEndian.Uint64(rest), binary.LittleEndian.Uint64(rest[8:])
+	if (low^e.low)&e.of[0]|(high^e.high)&e.of[1] != 0 || e.at != uint8(at)+1 {
+		return key{}, 0
+	}
+	if size = int(e.size); size > 16 && (size > len(rest) || string(rest[16:size]) != string(e.raw[16:size])) {
 		return key{}, 0
 	}
 	return e.key, size
@@ -198,6 +205,16 @@ func (m *memory) keep(n int, raw []byte, at place, k key) {
 		return
 	}
 	e := &m[n]
-	e.size, e.at, e.key = uint8(len(raw)), at, k // #nosec G115 -- at most 48
+	e.size, e.at, e.key = uint8(len(raw)), uint8(at)+1, k // #nosec G115 -- at most 48
 	copy(e.raw[:], raw)
+	e.low, e.high = binary.LittleEndian.Uint64(e.raw[:]), binary.LittleEndian.Uint64(e.raw[8:])
+	e.of = [2]uint64{firstBytes(len(raw)), firstBytes(len(raw) - 8)}
+}
+
+// firstBytes masks so many bytes of a word, none to all.
+func firstBytes(n int) uint64 {
+	if n >= 8 {
+		return ^uint64(0)
+	}
+	return 1<<(8*max(n, 0)) - 1
 }

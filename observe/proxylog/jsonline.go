@@ -2,25 +2,36 @@ package proxylog
 
 import (
 	"bytes"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+	"net/netip"
 )
 
 // object takes the facts out of a line that is a JSON object. It reads the
 // whole line once, and checks all of it.
 type object struct {
 	line    []byte
+	plain   bool // no backslash is in it, and nothing that a string may not hold
 	facts   [slots]fact
 	scratch []byte // values that had to be rewritten: unescaped, or joined
 	nth     int    // keys looked up so far
 	seen    memory
+	targets requests
 }
 
-// fact is the value of a slot: text of the line or of scratch.
+// fact is the value of a slot: text of the line or of scratch. It has no
+// pointers, so that to forget it costs little.
 type fact struct {
-	text []byte
-	rank uint8 // of the key that gave it; 0: none did
+	from, to  uint32
+	rank      uint8 // of the key that gave it; 0: none did
+	rewritten bool
+}
+
+// text is a slot's value; empty where none was given.
+func (o *object) text(s slot) []byte {
+	f := &o.facts[s]
+	if f.rewritten {
+		return o.scratch[f.from:f.to]
+	}
+	return o.line[f.from:f.to]
 }
 
 // json reads a line that is a JSON object.
@@ -29,8 +40,8 @@ func (p *Parser) json(line []byte, h *Hit) Outcome {
 	if !o.read(line) {
 		return NotUnderstood
 	}
-	at, timeOK := p.clock.parse(o.facts[slotTime].text)
-	status, statusOK := statusOf(o.facts[slotStatus].text)
+	at, timeOK := p.clock.parse(o.text(slotTime))
+	status, statusOK := statusOf(o.text(slotStatus))
 	op, requestOK := o.operation()
 	if !timeOK || !statusOK || !requestOK {
 		return NotUnderstood
@@ -39,27 +50,39 @@ func (p *Parser) json(line []byte, h *Hit) Outcome {
 		return Other
 	}
 	h.reset(at, op, status)
-	h.Model = o.facts[slotModel].text
 	o.caller(h)
-	h.InputTokens, _ = digits(o.facts[slotInput].text)
-	h.OutputTokens, _ = digits(o.facts[slotOutput].text)
-	h.CostUSD, h.CostKnown = dollars(o.facts[slotCost].text)
+	if f := o.facts[slotModel]; f.rank > 0 {
+		h.Model = o.text(slotModel)
+	}
+	h.InputTokens, _ = digits(o.text(slotInput))
+	h.OutputTokens, _ = digits(o.text(slotOutput))
+	h.CostUSD, h.CostKnown = dollars(o.text(slotCost))
 	return Call
 }
 
 // operation is what the request was; false: the line does not say.
 func (o *object) operation() (Operation, bool) {
-	method, target, line := o.facts[slotMethod].text, o.facts[slotTarget].text, o.facts[slotLine].text
-	if len(target) == 0 && len(line) > 0 && line[0] == '/' {
-		target = line // Logstash's request is the target alone
+	method, target := o.text(slotMethod), o.text(slotTarget)
+	if len(method) == 0 || len(target) == 0 {
+		return o.requested(method, target)
 	}
-	switch {
-	case len(method) > 0 && len(target) > 0:
-		if !strings.EqualFold(string(method), "POST") {
+	if string(method) != "POST" && !bytes.EqualFold(method, []byte("POST")) {
+		return NoOperation, true
+	}
+	return o.targets.recall(target, Classify), true
+}
+
+// requested is operation where method or target are not facts of their own.
+func (o *object) requested(method, target []byte) (Operation, bool) {
+	line := o.text(slotLine)
+	if len(target) == 0 && len(method) > 0 && len(line) > 0 && line[0] == '/' {
+		// Logstash's request is the target alone.
+		if !bytes.EqualFold(method, []byte("POST")) {
 			return NoOperation, true
 		}
-		return Classify(target), true
-	case bytes.IndexByte(line, ' ') > 0:
+		return Classify(line), true
+	}
+	if bytes.IndexByte(line, ' ') > 0 {
 		return request(line), true
 	}
 	return NoOperation, false
@@ -67,22 +90,40 @@ func (o *object) operation() (Operation, bool) {
 
 // caller fills in who called.
 func (o *object) caller(h *Hit) {
-	h.Forwarded = o.facts[slotForwarded].text
-	peer, ok := parseAddr(o.facts[slotPeer].text)
-	client := o.facts[slotClient].text
+	peer, ok := o.address(slotPeer)
+	forwarded := slotForwarded
 	switch {
 	case !ok:
-		peer, _ = parseAddr(client)
-	case len(h.Forwarded) == 0:
-		h.Forwarded = client
+		peer, _ = o.address(slotClient)
+	case o.facts[slotForwarded].rank == 0:
+		forwarded = slotClient
+	}
+	if o.facts[forwarded].rank > 0 {
+		h.Forwarded = o.text(forwarded)
 	}
 	h.Peer, h.Client = peer, peer
-	h.Workspace, _ = parseID(o.facts[slotWorkspace].text)
+	h.Workspace, _ = parseID(o.text(slotWorkspace))
+}
+
+// address reads the address that a slot is.
+func (o *object) address(s slot) (netip.Addr, bool) {
+	f := &o.facts[s]
+	if !f.rewritten && len(o.line)-int(f.from) >= 16 {
+		// A quote is behind it, which ends what is read ahead.
+		if quad, n := quads(o.line[f.from:]); n > 0 && n == int(f.to-f.from) {
+			return netip.AddrFrom4(quad), true
+		}
+	}
+	return parseAddr(o.text(s))
 }
 
 // read takes the facts of line; false: it is not one whole JSON object.
 func (o *object) read(line []byte) bool {
-	o.line, o.nth, o.scratch = line, 0, o.scratch[:0]
+	const longest = 1 << 30 // so that a fact's ends fit
+	if len(line) > longest {
+		return false
+	}
+	o.line, o.nth, o.scratch, o.plain = line, 0, o.scratch[:0], isPlain(line)
 	clear(o.facts[:])
 	i := space(line, 0)
 	if i >= len(line) || line[i] != '{' {
@@ -111,6 +152,10 @@ func (o *object) members(i int, at place, depth int) int {
 		if i = o.value(next, k, depth); i == broken {
 			return broken
 		}
+		if i < len(b) && b[i] == ',' {
+			i++
+			continue
+		}
 		var last bool
 		if i, last = separator(b, i, '}'); last || i == broken {
 			return i
@@ -121,9 +166,12 @@ func (o *object) members(i int, at place, depth int) int {
 // member reads a key: what it means, and where its value begins.
 func (o *object) member(i int, at place) (key, int) {
 	b := o.line
-	i = space(b, i)
 	nth := o.nth
 	o.nth++
+	if k, size := o.seen.next(nth, b[i:], at); size > 0 {
+		return k, space(b, i+size)
+	}
+	i = space(b, i)
 	if k, size := o.seen.next(nth, b[i:], at); size > 0 {
 		return k, space(b, i+size)
 	}
@@ -132,7 +180,8 @@ func (o *object) member(i int, at place) (key, int) {
 		return key{}, broken
 	}
 	if escapes {
-		return keyOf(o.unescape(text), at), next
+		text, o.scratch = unescapeKey(text, o.scratch)
+		return keyOf(text, at), next
 	}
 	k := keyOf(text, at)
 	if raw := b[i : i+len(text)+len(`"":`)]; raw[len(raw)-1] == ':' {
@@ -147,42 +196,81 @@ func (o *object) value(i int, k key, depth int) int {
 	if i >= len(b) {
 		return broken
 	}
-	switch c := b[i]; {
-	case c == '"':
-		end, escapes := stringEnd(b, i+1)
+	c := b[i]
+	if c == '"' {
+		end, escapes := o.stringEnd(i + 1)
 		if end != broken && k.slot != slotNone {
-			o.text(b[i+1:end-1], escapes, k)
+			o.string(i+1, end-1, escapes, k)
 		}
 		return end
+	}
+	if c-'0' <= 9 {
+		end := plainNumberEnd(b, i)
+		if end != broken && k.slot != slotNone {
+			o.keep(fact{from: offset32(i), to: offset32(end)}, k)
+		}
+		return end
+	}
+	switch {
 	case c == '{' && k.enter != inTop:
 		return o.members(i+1, k.enter, depth+1)
 	case c == '[' && k.slot != slotNone:
 		return o.list(i, k, depth)
-	case (c == '-' || c-'0' <= 9) && k.slot != slotNone:
+	case c == '-' && k.slot != slotNone:
 		end := numberEnd(b, i)
 		if end != broken {
-			o.keep(b[i:end], k)
+			o.keep(fact{from: offset32(i), to: offset32(end)}, k)
 		}
 		return end
 	}
 	return valueEnd(b, i, depth)
 }
 
-// text keeps a string's value.
-func (o *object) text(value []byte, escapes bool, k key) {
-	if escapes {
-		value = o.unescape(value)
+// stringEnd is the function of that name, knowing whether the line is plain.
+func (o *object) stringEnd(i int) (end int, escapes bool) {
+	if !o.plain {
+		return stringEnd(o.line, i)
 	}
-	o.keep(value, k)
+	n := bytes.IndexByte(o.line[i:], '"')
+	if n < 0 {
+		return broken, false
+	}
+	return i + n + 1, false
 }
 
-// keep takes value for k's fact, unless a better one is there. "" and "-" say
-// that the writer did not know.
-func (o *object) keep(value []byte, k key) {
-	f := &o.facts[k.slot]
-	if k.rank >= f.rank && len(value) > 0 && (len(value) > 1 || value[0] != '-') {
-		*f = fact{value, k.rank}
+// string keeps the string that is at line[from:to].
+func (o *object) string(from, to int, escapes bool, k key) {
+	if !escapes {
+		o.keep(fact{from: offset32(from), to: offset32(to)}, k)
+		return
 	}
+	start := len(o.scratch)
+	o.scratch = appendUnescaped(o.scratch, o.line[from:to])
+	o.keep(fact{from: offset32(start), to: offset32(len(o.scratch)), rewritten: true}, k)
+}
+
+// keep takes f for k's fact, unless a better one is there. "" and "-" say that
+// the writer did not know.
+func (o *object) keep(f fact, k key) {
+	old := &o.facts[k.slot]
+	if k.rank < old.rank || f.to <= f.from+1 && o.unknown(f) {
+		return
+	}
+	f.rank = k.rank
+	*old = f
+}
+
+func (o *object) unknown(f fact) bool {
+	base := o.line
+	if f.rewritten {
+		base = o.scratch
+	}
+	return f.from == f.to || base[f.from] == '-'
+}
+
+// offset32 is a place in a line, none of which is longer than 1 << 30.
+func offset32(i int) uint32 {
+	return uint32(i) // #nosec G115 -- see read; scratch has no more than the line
 }
 
 // list reads an array of strings, as Caddy writes a header's values: they count
@@ -214,72 +302,12 @@ func (o *object) list(i int, k key, depth int) int {
 		}
 		i = stop
 	}
-	o.keep(o.scratch[start:], k)
+	o.keep(fact{from: offset32(start), to: offset32(len(o.scratch)), rewritten: true}, k)
 	return end
 }
 
-// unescape rewrites a string's text into scratch.
-func (o *object) unescape(text []byte) []byte {
-	start := len(o.scratch)
-	o.scratch = appendUnescaped(o.scratch, text)
-	return o.scratch[start:len(o.scratch):len(o.scratch)]
-}
-
-// appendUnescaped appends what the text of a whole string means. A surrogate
-// without its other half becomes U+FFFD, as in encoding/json.
-func appendUnescaped(dst, text []byte) []byte {
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			dst = append(dst, text[i])
-			continue
-		}
-		i++
-		if text[i] == 'u' {
-			var r rune
-			r, i = unicodeEscape(text, i+1)
-			dst = utf8.AppendRune(dst, r)
-			continue
-		}
-		dst = append(dst, unescaped(text[i]))
-	}
-	return dst
-}
-
-func unescaped(c byte) byte {
-	switch c {
-	case 'b':
-		return '\b'
-	case 'f':
-		return '\f'
-	case 'n':
-		return '\n'
-	case 'r':
-		return '\r'
-	case 't':
-		return '\t'
-	}
-	return c
-}
-
-// unicodeEscape reads the four digits at i, and the second half of a surrogate
-// pair; last is the index of the last byte read.
-func unicodeEscape(text []byte, i int) (r rune, last int) {
-	r = hex4(text[i:])
-	if !utf16.IsSurrogate(r) {
-		return r, i + 3
-	}
-	if rest := text[i+4:]; len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
-		if pair := utf16.DecodeRune(r, hex4(rest[2:])); pair != utf8.RuneError {
-			return pair, i + 9
-		}
-	}
-	return utf8.RuneError, i + 3
-}
-
-func hex4(b []byte) rune {
-	var r rune
-	for _, c := range b[:4] {
-		r = r<<4 | rune(hexDigit(c))
-	}
-	return r
+// unescapeKey rewrites a key's text behind what is in scratch.
+func unescapeKey(text, scratch []byte) (plain, grown []byte) {
+	grown = appendUnescaped(scratch, text)
+	return grown[len(scratch):], grown
 }

@@ -1,6 +1,7 @@
 package proxylog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -95,6 +96,49 @@ func numberEnd(b []byte, i int) int {
 		return digitsEnd(b, i)
 	}
 	return i
+}
+
+// plainNumberEnd is numberEnd of a number that begins with a digit, and mostly
+// has a few and nothing else.
+func plainNumberEnd(b []byte, i int) int {
+	if len(b)-i >= 8 && b[i] != '0' {
+		if other := notDigits(binary.LittleEndian.Uint64(b[i:])); other != 0 {
+			end := i + bits.TrailingZeros64(other)>>3
+			if c := b[end]; c == ',' || c == '}' {
+				return end
+			}
+		}
+	}
+	return numberEnd(b, i)
+}
+
+// isPlain tells that b has no backslash and no control character.
+func isPlain(b []byte) bool {
+	if bytes.IndexByte(b, '\\') >= 0 {
+		return false
+	}
+	// What is lower than a blank borrows, and so may what is above it: the sum
+	// tells whether there is any, not where.
+	var control uint64
+	for len(b) >= 32 {
+		w := binary.LittleEndian.Uint64(b)
+		x := binary.LittleEndian.Uint64(b[8:])
+		y := binary.LittleEndian.Uint64(b[16:])
+		z := binary.LittleEndian.Uint64(b[24:])
+		control |= (w-ones*' ')&^w | (x-ones*' ')&^x | (y-ones*' ')&^y | (z-ones*' ')&^z
+		b = b[32:]
+	}
+	for len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		control |= (w - ones*' ') &^ w
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < ' ' {
+			return false
+		}
+	}
+	return control&highs == 0
 }
 
 // digitsEnd reads one digit or more.

@@ -18,14 +18,21 @@ func (r *requests) operation(line []byte) Operation {
 	if n <= len(post) || string(line[:len(post)]) != post {
 		return NoOperation
 	}
-	e := &r[(n^int(line[n/2]))%len(r)]
-	if n == int(e.size) && string(line) == string(e.text[:n]) {
+	return r.recall(line, request)
+}
+
+// recall gives what read makes of text, which is not empty, and looks whether
+// it is known. One requests is for one read.
+func (r *requests) recall(text []byte, read func([]byte) Operation) Operation {
+	n := len(text)
+	e := &r[(n^int(text[n/2]))%len(r)]
+	if n == int(e.size) && string(text) == string(e.text[:n]) {
 		return e.op
 	}
-	op := request(line)
+	op := read(text)
 	if n <= len(e.text) {
 		e.op, e.size = op, uint8(n) // #nosec G115 -- at most 119
-		copy(e.text[:], line)
+		copy(e.text[:], text)
 	}
 	return op
 }

@@ -89,9 +89,16 @@ func (c *clock) rfc3339(b []byte) (moment, bool) {
 }
 
 func (c *clock) isoSecond(b []byte) (int64, bool) {
-	if string(b) == string(c.iso[:]) {
+	last := &c.iso
+	if binary.LittleEndian.Uint64(b[11:19]) == binary.LittleEndian.Uint64(last[11:19]) &&
+		binary.LittleEndian.Uint64(b[0:8]) == binary.LittleEndian.Uint64(last[0:8]) &&
+		binary.LittleEndian.Uint64(b[8:16]) == binary.LittleEndian.Uint64(last[8:16]) {
 		return c.isoAt, true
 	}
+	return c.isoSecondSlowly(b)
+}
+
+func (c *clock) isoSecondSlowly(b []byte) (int64, bool) {
 	sep := b[10] == 'T' || b[10] == 't' || b[10] == ' '
 	if !sep || b[4] != '-' || b[7] != '-' || b[13] != ':' || b[16] != ':' {
 		return 0, false
