@@ -9,9 +9,9 @@ SHELLS   := $(wildcard scripts/*.sh .ci/run observe/probe/*.sh internal/fleetsim
 RULES    := deploy/prometheus/alerts.yaml
 # Packages that start goroutines or share state; the race detector is slow.
 RACE     := ./internal/localpg/... ./internal/config/... ./internal/sdnotify/... ./internal/tcpfault/... ./internal/fleetsim/... \
-	./observe/... ./platform/... ./store/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
+	./observe/... ./platform/... ./store/... ./traffic/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
-SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere)$$
+SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere|Detection|Backlog.*|Torture)$$
 CHECKS   := test vet lint race arch shellcheck rules static
 
 .DEFAULT_GOAL := help
@@ -45,7 +45,7 @@ bench: ## the benchmarks, once each, but those of bench-soak: some minutes
 
 bench-soak: ## the daemon in processes of its own: 500 passes, 10,000 workspaces, take-over: half an hour
 	@scripts/need.sh postgresql dash busybox
-	$(GO) test -run '^$$' -bench '$(SOAKING)' -benchtime 1x -timeout 90m ./cmd/reconciler
+	$(GO) test -run '^$$' -bench '$(SOAKING)' -benchtime 1x -timeout 90m ./cmd/reconciler ./observe/proxylog/follow
 
 vet: ## go vet
 	$(GO) vet ./...

@@ -58,9 +58,9 @@ func writeBacklog(b *testing.B, path string) (calls int) {
 	return rounds * addresses
 }
 
-// BenchmarkBacklog is a gibibyte of log that nobody has read, from the file into
+// BenchmarkBacklogIntoPostgreSQL is a gibibyte of log that nobody has read, from the file into
 // PostgreSQL: followed, parsed, tallied, attributed and written.
-func BenchmarkBacklog(b *testing.B) {
+func BenchmarkBacklogIntoPostgreSQL(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes a gibibyte")
 	}
