@@ -77,28 +77,40 @@ func (f distortedFile) ReadAt(b []byte, off int64) (int, error) {
 
 func (f distortedFile) lagging() bool { return true }
 
-// AfterRead makes f call do after every read of more than a head's length.
-func (f *Follower) AfterRead(do func(path string)) { f.disk = momentDisk{do} }
+// BeforeRead makes f call do before every read of lines.
+func (f *Follower) BeforeRead(do func(path string)) {
+	f.disk = momentDisk{do, func(string) {}}
+}
 
-type momentDisk struct{ do func(string) }
+// AfterRead makes f call do after every read of lines.
+func (f *Follower) AfterRead(do func(path string)) {
+	f.disk = momentDisk{func(string) {}, do}
+}
+
+type momentDisk struct{ before, after func(string) }
 
 func (momentDisk) stat(path string) (facts, error) { return osDisk{}.stat(path) }
 
 func (d momentDisk) open(path string) (handle, error) {
 	h, err := osDisk{}.open(path)
-	return momentFile{h, path, d.do}, err
+	if err != nil {
+		return nil, err
+	}
+	return momentFile{h, path, d}, nil
 }
 
 type momentFile struct {
 	handle
 	path string
-	do   func(string)
+	disk momentDisk
 }
 
 func (f momentFile) ReadAt(b []byte, off int64) (int, error) {
-	n, err := f.handle.ReadAt(b, off)
-	if len(b) >= chunkSize {
-		f.do(f.path)
+	if len(b) < chunkSize {
+		return f.handle.ReadAt(b, off)
 	}
+	f.disk.before(f.path)
+	n, err := f.handle.ReadAt(b, off)
+	f.disk.after(f.path)
 	return n, err
 }
