@@ -76,7 +76,7 @@ func TestARivalForOnePartition(t *testing.T) {
 	var rival atomic.Int64
 	l.batches = func(b *proxylog.Batch) {
 		for _, m := range b.Moves {
-			if m.Key == topic+"/0" && rival.Load() < 200 {
+			if m.Key == topic+"/0" && rival.Load() < 40 {
 				rival.Add(1)
 				l.mu.Lock()
 				l.positions["kafka|"+m.Key] = proxylog.Position{Offset: m.From + 1, Detail: m.Detail}
@@ -99,7 +99,7 @@ func TestARivalForOnePartition(t *testing.T) {
 			t.Fatalf("line %d was counted %d times", n, l.lines[n])
 		}
 	}
-	if len(l.lines) < 2700 || rival.Load() != 200 {
+	if len(l.lines) < 2900 || rival.Load() != 40 {
 		t.Errorf("%d lines; the rival was quicker %d times", len(l.lines), rival.Load())
 	}
 }
