@@ -90,7 +90,9 @@ func BenchmarkBacklogIntoPostgreSQL(b *testing.B) {
 			b.Errorf("%d billed, want %d (%v)", billed, calls, err)
 		}
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
 		b.ReportMetric(took.Seconds(), "s/GiB")
 		b.StartTimer()
 	}
