@@ -145,6 +145,9 @@ func (o *object) members(i int, at place, depth int) int {
 		return i + 1
 	}
 	for {
+		if o.plain {
+			i = o.run(i, at)
+		}
 		k, next := o.member(i, at)
 		if next == broken {
 			return broken

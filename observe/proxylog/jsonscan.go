@@ -120,20 +120,18 @@ func isPlain(b []byte) bool {
 	// What is lower than a blank borrows, and so may what is above it: the sum
 	// tells whether there is any, not where.
 	var control uint64
-	for len(b) >= 32 {
-		w := binary.LittleEndian.Uint64(b)
-		x := binary.LittleEndian.Uint64(b[8:])
-		y := binary.LittleEndian.Uint64(b[16:])
-		z := binary.LittleEndian.Uint64(b[24:])
+	i := 0
+	for ; len(b)-i >= 32; i += 32 {
+		s := (*[32]byte)(b[i:])
+		w, x := binary.LittleEndian.Uint64(s[:]), binary.LittleEndian.Uint64(s[8:])
+		y, z := binary.LittleEndian.Uint64(s[16:]), binary.LittleEndian.Uint64(s[24:])
 		control |= (w-ones*' ')&^w | (x-ones*' ')&^x | (y-ones*' ')&^y | (z-ones*' ')&^z
-		b = b[32:]
 	}
-	for len(b) >= 8 {
-		w := binary.LittleEndian.Uint64(b)
+	for ; len(b)-i >= 8; i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
 		control |= (w - ones*' ') &^ w
-		b = b[8:]
 	}
-	for _, c := range b {
+	for _, c := range b[i:] {
 		if c < ' ' {
 			return false
 		}

@@ -115,6 +115,11 @@ func (c *clock) isoSecondSlowly(b []byte) (int64, bool) {
 // fraction reads what may stand behind a second, cut to nanoseconds; -1: it is
 // broken. The rest is returned.
 func fraction(b []byte) (int64, []byte) {
+	if len(b) >= 4 && b[0] == '.' && (len(b) == 4 || b[4]-'0' > 9) {
+		if hundreds, rest := b[1]-'0', two(b[2:]); hundreds <= 9 && rest >= 0 {
+			return (int64(hundreds)*100 + int64(rest)) * int64(time.Millisecond), b[4:]
+		}
+	}
 	if len(b) == 0 || (b[0] != '.' && b[0] != ',') {
 		return 0, b
 	}
