@@ -160,6 +160,9 @@ func (l *ledger) State(_ context.Context, _ string, err error) error {
 func (l *ledger) wrong(from, to int) string {
 	l.Lock()
 	defer l.Unlock()
+	if len(l.counts) < to-from+1 {
+		return fmt.Sprintf("%d different lines are counted, want %d", len(l.counts), to-from+1)
+	}
 	for n := from; n <= to; n++ {
 		if got := l.counts[address(n)]; got != 1 {
 			return fmt.Sprintf("line %d was counted %d times (%d lines of %d)", n, got, l.lines, to-from+1)
@@ -280,7 +283,7 @@ func packed(b []byte, ending string) []byte {
 	return out.Bytes()
 }
 
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 func (p *place) until(what string, ok func() bool) {
 	p.t.Helper()
