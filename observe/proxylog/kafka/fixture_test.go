@@ -16,13 +16,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/kafka"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const topic = "cp-access"
 

@@ -14,13 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/objects"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // line is the nth line: its address is its number.
 func line(n int) string {
