@@ -90,17 +90,21 @@ func (l *lokiPush) protoStream(b []byte) error {
 	if err != nil {
 		return err
 	}
-	s := l.stream(labels)
-	return each(b, func(f field) error {
+	l.begin(labels)
+	err = each(b, func(f field) error {
 		if f.number == 2 {
-			return l.protoEntry(s, f.bytes)
+			return l.protoEntry(f.bytes)
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return l.end()
 }
 
 // protoEntry reads an EntryAdapter.
-func (l *lokiPush) protoEntry(s *stream, b []byte) error {
+func (l *lokiPush) protoEntry(b []byte) error {
 	var line []byte
 	e := &l.entry
 	e.when, e.meta, e.object = 0, nil, append(e.object[:0], '{')
@@ -130,7 +134,7 @@ func (l *lokiPush) protoEntry(s *stream, b []byte) error {
 		e.meta = append(e.object, '}')
 		e.object = e.meta
 	}
-	return l.add(s, line)
+	return l.add(line)
 }
 
 // pair adds a LabelPairAdapter.
@@ -191,14 +195,17 @@ func (l *lokiPush) jsonStream(c *cursor) error {
 		}
 		return nil
 	})
-	s := l.stream(labels)
-	if err := l.jsonValues(s, values); err != nil {
+	l.begin(labels)
+	if err := l.jsonValues(values); err != nil {
 		return err
 	}
-	return l.jsonEntries(s, entries)
+	if err := l.jsonEntries(entries); err != nil {
+		return err
+	}
+	return l.end()
 }
 
-func (l *lokiPush) jsonValues(s *stream, values []byte) error {
+func (l *lokiPush) jsonValues(values []byte) error {
 	if len(values) == 0 {
 		return nil
 	}
@@ -231,12 +238,12 @@ func (l *lokiPush) jsonValues(s *stream, values []byte) error {
 		if at < 2 {
 			return garbage(`an entry is not of the form ["nanoseconds", "line"]`)
 		}
-		return l.add(s, line)
+		return l.add(line)
 	})
 	return err
 }
 
-func (l *lokiPush) jsonEntries(s *stream, entries []byte) error {
+func (l *lokiPush) jsonEntries(entries []byte) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -260,7 +267,7 @@ func (l *lokiPush) jsonEntries(s *stream, entries []byte) error {
 		if err != nil {
 			return err
 		}
-		return l.add(s, c.textOf(line))
+		return l.add(c.textOf(line))
 	})
 	return err
 }

@@ -110,8 +110,8 @@ func (rd *reader) settle() error {
 }
 
 // understand reads a line as it stands; then, if it is an object, with what is
-// told beside it; then the line that the object carries; then what is told
-// beside it alone.
+// told beside it, and the line that the object carries; then, if an object
+// stands behind it, without and by that; then what is told beside it alone.
 func (rd *reader) understand(text []byte, with besides) proxylog.Outcome {
 	if len(text) > longestLine {
 		return proxylog.NotUnderstood
@@ -121,6 +121,14 @@ func (rd *reader) understand(text []byte, with besides) proxylog.Outcome {
 	}
 	beside := rd.beside(with)
 	if object := bytes.TrimSpace(text); len(object) > 0 && object[0] == '{' && json.Valid(object) {
+		if out := rd.object(object, beside); out != proxylog.NotUnderstood {
+			return out
+		}
+	}
+	if words, object := split(text); object != nil {
+		if out := rd.parser.Parse(words, &rd.hit); out != proxylog.NotUnderstood {
+			return out
+		}
 		if out := rd.object(object, beside); out != proxylog.NotUnderstood {
 			return out
 		}
@@ -150,6 +158,21 @@ func (rd *reader) object(text []byte, beside *record) proxylog.Outcome {
 	m.begin(beside)
 	m.object(carried)
 	return rd.parser.Parse(m.line(), &rd.hit)
+}
+
+// split cuts off the object that a logger has put behind its words, as winston's
+// does with what it calls meta. The object is nil where there is none.
+func split(text []byte) (words, object []byte) {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || text[len(text)-1] != '}' {
+		return text, nil
+	}
+	for _, i := range []int{bytes.LastIndex(text, []byte(" {")), bytes.Index(text, []byte(" {"))} {
+		if i >= 0 && json.Valid(text[i+1:]) {
+			return text[:i], text[i+1:]
+		}
+	}
+	return text, nil
 }
 
 func blank(b []byte) bool {

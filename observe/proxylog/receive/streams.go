@@ -3,12 +3,14 @@ package receive
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
-	"slices"
-	"strings"
+	"math/bits"
+	"strconv"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 )
@@ -16,198 +18,242 @@ import (
 // lokiPush is a body of streams.
 //
 // Senders such as winston-loki and Serilog put a batch that got no answer back
-// before the lines that have come meanwhile, and send all of it: the push is
-// another, but each of its streams begins as the one that was counted. So a
-// stream has a position, named by its labels and first entry: how many of the
-// entries from there on were counted, and what they were.
+// among the lines that have come meanwhile, and send all of it: the push is
+// another, but its streams begin as those did that were counted. So what was
+// counted of a stream has a position, named by the stream's labels and the first
+// entry: how many entries from there on it was, and what they were. What is
+// behind them begins anew.
 type lokiPush struct {
 	*push
 	text    []byte
 	walk    func() error // reads text
-	byLabel map[[sha256.Size]byte]*stream
-	order   []*stream
-	fresh   *stream // one that is not among them, for it has no entry yet
 	entries int
 	entry   lokiEntry
+
+	tags   []byte            // the labels of the stream that is being read
+	begun  bool              // it has an entry
+	labels [sha256.Size]byte // its labels, hashed
+	stream hash.Hash         // of its entries
+	run    *run              // the one that is being read; nil: the next entry begins one
+	runs   []*run            // to be counted
+	many   bool              // too many of them
+	named  map[string]int    // how often a key came
+	all    [4]uint64         // of all streams, in any order
+
+	lookUp func(key string) (*position, error) // nil: nothing is known to have been counted
 }
 
-// stream is all entries of a push that have the same labels, in their order.
-type stream struct {
-	labels [sha256.Size]byte
-	key    string    // of its position; "": no entry has come
-	sum    hash.Hash // of the entries so far
-	n      int64     // entries so far
+// run is entries of a stream that are counted, or were, in one go.
+type run struct {
+	key     string
+	sum     hash.Hash // of the entries so far
+	n       int64
+	stored  int64  // the position; NoPosition: there is none, as far as is known
+	counted string // what it says was counted
+	skip    bool   // they are not to be counted again
+}
 
-	stored  int64  // entries that were counted from the first on; NoPosition: none, as far as is known
-	counted string // their sum
-	skip    int64  // how many of those are not to be counted again
-	forked  bool   // the ones that are skipped are others
+// position is what is stored of a run.
+type position struct {
+	n      int64
+	sum    string
+	forked bool // this push has other entries behind the first: none was counted
 }
 
 const (
-	// mostStreams is of how many streams of a push the positions are kept: those
-	// who merge batches have few. A push with more is recognised as a whole.
-	mostStreams = 256
-	// streamRoom is what a stream takes.
-	streamRoom = 640
-	// StreamPrefix begins the keys of streams' positions: they are not needed
-	// any more when nobody will send the same again.
-	StreamPrefix = "stream/"
+	// mostRuns is how many runs of a push have positions: those who put batches
+	// back have few streams. A push with more is recognised as a whole.
+	mostRuns = 256
+	// prefix begins the keys of positions. The store forgets those of that kind
+	// when nobody will send the same again.
+	prefix = "stream/"
 )
+
+// errForked ends a walk that skipped what was not counted.
+var errForked = errors.New("a stream is not the one that was counted")
 
 // read reads the push, from the beginning.
 func (l *lokiPush) read() error {
 	l.restart()
-	l.room.give(int64(len(l.order)) * streamRoom)
-	for _, s := range l.order {
-		*s = stream{labels: s.labels, sum: sha256.New(), stored: s.stored, counted: s.counted, skip: s.skip}
-	}
-	if l.byLabel == nil {
-		l.byLabel = map[[sha256.Size]byte]*stream{}
-	}
-	l.order, l.entries = l.order[:0], 0
+	l.entries, l.run, l.runs, l.many, l.all = 0, nil, nil, false, [4]uint64{}
+	l.named = map[string]int{}
 	if err := l.walk(); err != nil {
 		return err
 	}
 	return l.reader.settle()
 }
 
-// stream is the one with these labels.
-func (l *lokiPush) stream(labels []byte) *stream {
-	sum := sha256.Sum256(labels)
-	if s := l.byLabel[sum]; s != nil {
-		return s
+// begin begins a stream, whose labels are good until its end.
+func (l *lokiPush) begin(labels []byte) { l.tags, l.begun, l.run = labels, false, nil }
+
+// first is done with a stream's first entry: streams without any are free.
+func (l *lokiPush) first() {
+	l.begun = true
+	l.labels = sha256.Sum256(l.tags)
+	if l.stream == nil {
+		l.stream = sha256.New()
 	}
-	if l.fresh == nil {
-		l.fresh = &stream{}
-	}
-	*l.fresh = stream{labels: sum, stored: proxylog.NoPosition}
-	return l.fresh
+	l.stream.Reset()
+	_, _ = l.stream.Write(l.labels[:])
 }
 
-// keep takes a stream up among the push's, with its first entry.
-func (l *lokiPush) keep(s *stream) error {
-	if err := l.room.take(streamRoom); err != nil {
-		return err
-	}
-	if s == l.fresh {
-		l.byLabel[s.labels] = s
-		s.sum, l.fresh = sha256.New(), nil
-	}
-	l.order = append(l.order, s)
-	return nil
-}
-
-// add reads an entry of a stream, unless it was counted before.
-func (l *lokiPush) add(s *stream, line []byte) error {
+// add reads an entry of the stream, unless it was counted before.
+func (l *lokiPush) add(line []byte) error {
 	if l.entries++; l.entries > l.limits.MaxLines {
 		return tooLarge("the body has more than %d lines; send fewer at once", l.limits.MaxLines)
 	}
-	if s.n++; s.n == 1 {
-		if err := l.keep(s); err != nil {
+	if !l.begun {
+		l.first()
+	}
+	l.write(l.stream, line)
+	if l.many {
+		return l.reader.read(line, &l.entry)
+	}
+	if l.run == nil {
+		if err := l.beginRun(line); err != nil {
 			return err
 		}
 	}
-	writeNumber(s.sum, l.entry.when)
-	writeBytes(s.sum, line)
-	writeBytes(s.sum, l.entry.meta)
-	if s.n == 1 {
-		s.name()
+	r := l.run
+	l.write(r.sum, line)
+	r.n++
+	if !r.skip {
+		return l.reader.read(line, &l.entry)
 	}
-	if s.n <= s.skip {
-		s.forked = s.n == s.skip && s.state() != s.counted
+	if r.n == r.stored {
+		l.run = nil
+		if r.state() != r.counted {
+			return l.fork(r)
+		}
+	}
+	return nil
+}
+
+func (l *lokiPush) write(to hash.Hash, line []byte) {
+	writeNumber(to, l.entry.when)
+	writeBytes(to, line)
+	writeBytes(to, l.entry.meta)
+}
+
+// beginRun begins a run with an entry.
+func (l *lokiPush) beginRun(line []byte) error {
+	first := sha256.New()
+	_, _ = first.Write(l.labels[:])
+	l.write(first, line)
+	r := &run{key: prefix + hex.EncodeToString(first.Sum(nil)), sum: sha256.New(), stored: proxylog.NoPosition}
+	// One push may well have the same first entry twice.
+	if l.named[r.key]++; l.named[r.key] > 1 {
+		r.key += "/" + strconv.Itoa(l.named[r.key])
+	}
+	if l.lookUp != nil {
+		at, err := l.lookUp(r.key)
+		if err != nil {
+			return err
+		}
+		if at != nil {
+			r.stored, r.counted, r.skip = at.n, at.sum, !at.forked && at.n > 0
+		}
+	}
+	if !r.skip {
+		l.runs = append(l.runs, r)
+		l.many = l.lookUp == nil && len(l.runs) > mostRuns
+	}
+	l.run = r
+	return nil
+}
+
+func (r *run) state() string { return hex.EncodeToString(r.sum.Sum(nil)) }
+
+// end ends a stream. Senders keep streams in maps, so their order says nothing.
+func (l *lokiPush) end() error {
+	if !l.begun {
 		return nil
 	}
-	return l.reader.read(line, &l.entry)
+	sum := l.stream.Sum(nil)
+	var carry uint64
+	for i := range l.all {
+		l.all[i], carry = bits.Add64(l.all[i], binary.BigEndian.Uint64(sum[8*i:]), carry)
+	}
+	if r := l.run; r != nil && r.skip {
+		return l.fork(r) // it ends before what was counted does
+	}
+	return nil
 }
 
-// name names the stream's position, after its first entry.
-func (s *stream) name() {
-	name := sha256.New()
-	_, _ = name.Write(s.labels[:])
-	_, _ = name.Write(s.sum.Sum(nil))
-	s.key = StreamPrefix + hex.EncodeToString(name.Sum(nil))
+func (l *lokiPush) fork(r *run) error {
+	at, err := l.lookUp(r.key)
+	if err != nil {
+		return err
+	}
+	at.forked = true
+	return errForked
 }
 
-func (s *stream) state() string { return hex.EncodeToString(s.sum.Sum(nil)) }
-
-// recognise decides how the push is known when it comes again: by its streams,
-// or as a whole, where there are many or its sender gave it a name. Senders keep
-// streams in maps, so their order says nothing.
+// recognise decides how the push is known when it comes again: by its runs, or
+// as a whole, where there are many or its sender gave it a name.
 func (l *lokiPush) recognise() {
-	if len(l.order) <= mostStreams && l.given() == "" {
-		l.push.streams = l
+	if !l.many && l.given() == "" {
+		l.streams = l
 		return
 	}
 	l.identify(l.given())
-	slices.SortFunc(l.order, func(a, b *stream) int { return strings.Compare(a.key, b.key) })
-	for _, s := range l.order {
-		writeString(l.content, s.key)
-		writeString(l.content, s.state())
+	for _, part := range l.all {
+		writeNumber(l.content, int64(part)) // #nosec G115 -- the bits alone matter
 	}
 }
 
-// remembered is what a stream's position has beside it.
-type remembered struct {
+// beside is what stands beside a position.
+type beside struct {
 	Sum string `json:"sum"`
 }
 
-// moves are how far the push takes its streams.
+// moves are the positions of what is to be counted.
 func (l *lokiPush) moves() []proxylog.Move {
-	var out []proxylog.Move
-	for _, s := range l.order {
-		sum := s.state()
-		if s.stored == s.n && s.counted == sum {
-			continue
-		}
-		detail, _ := json.Marshal(remembered{sum}) // a string always can be
-		out = append(out, proxylog.Move{Key: s.key, From: s.stored, To: s.n, Detail: detail})
+	out := make([]proxylog.Move, len(l.runs))
+	for i, r := range l.runs {
+		detail, _ := json.Marshal(beside{r.state()}) // a string always can be
+		out[i] = proxylog.Move{Key: r.key, From: r.stored, To: r.n, Detail: detail}
 	}
 	return out
 }
 
-// again looks up what was counted of the streams, and reads what was not.
+// again looks up what was counted, and reads what was not.
 func (l *lokiPush) again(ctx context.Context, counter proxylog.Counter) error {
-	for _, s := range l.order {
-		if err := s.lookUp(ctx, counter, l.limits.Input); err != nil {
+	known := map[string]*position{}
+	l.lookUp = func(key string) (*position, error) {
+		if at, ok := known[key]; ok {
+			return at, nil
+		}
+		at, err := stored(ctx, counter, l.limits.Input, key)
+		if err == nil {
+			known[key] = at
+		}
+		return at, err
+	}
+	// Each time one more is known to be another; never all of many.
+	for range mostRuns {
+		if err := l.read(); !errors.Is(err, errForked) {
 			return err
 		}
 	}
-	return l.readOn()
+	return errForked
 }
 
-func (s *stream) lookUp(ctx context.Context, counter proxylog.Counter, input string) error {
-	positions, err := counter.Positions(ctx, input, s.key)
+// stored gives the position of a run; nil: there is none.
+func stored(ctx context.Context, counter proxylog.Counter, input, key string) (*position, error) {
+	positions, err := counter.Positions(ctx, input, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.stored, s.counted, s.skip = proxylog.NoPosition, "", 0
-	if len(positions) == 0 {
-		return nil
-	}
-	var detail remembered
-	if err := json.Unmarshal(positions[0].Detail, &detail); err != nil {
-		return fmt.Errorf("position %s: %w", s.key, err)
-	}
-	s.stored, s.counted, s.skip = positions[0].Offset, detail.Sum, positions[0].Offset
-	return nil
-}
-
-// readOn reads the push without the entries that were counted. Where those are
-// not the ones that a stream begins with, it has only its first entry in common
-// with what was counted, and none is skipped.
-func (l *lokiPush) readOn() error {
-	if err := l.read(); err != nil {
-		return err
-	}
-	forked := false
-	for _, s := range l.order {
-		if s.skip > 0 && (s.forked || s.n < s.skip) {
-			s.skip, forked = 0, true
+	for _, p := range positions {
+		if p.Key != key {
+			continue
 		}
+		var detail beside
+		if err := json.Unmarshal(p.Detail, &detail); err != nil {
+			return nil, fmt.Errorf("position %s: %w", key, err)
+		}
+		return &position{n: p.Offset, sum: detail.Sum}, nil
 	}
-	if forked {
-		return l.read()
-	}
-	return nil
+	return nil, nil
 }

@@ -90,6 +90,8 @@ func TestWhatIsUnderstood(t *testing.T) {
 		{"Vector under message", ndjson(string(asJSON(map[string]any{"timestamp": "2026-05-28T18:31:54Z", "message": combined, "host": "a"}))), second},
 		{"Beats under event.original", ndjson(string(asJSON(map[string]any{"event": map[string]string{"original": combined}}))), second},
 		{"an object carried by an object", loki(string(asJSON(map[string]string{"message": untimed}))), call},
+		{"winston's meta behind a line", loki(combined + ` {"level":"info","a":{"b":1}}`), second},
+		{"or behind words", loki(`request completed {"level":"info", "a": {"b":1},` + untimed[1:]), call},
 		{"the Elastic Common Schema", ndjson(`{"@timestamp":"2026-05-28T18:31:54.123Z","http":{"request":{"method":"POST"},"response":{"status_code":200}},"url":{"path":"` + callPath + `"},"source":{"ip":"203.0.113.7"}}`), call},
 		{"CloudWatch's time", firehose("r", packed(t, "gzip", asJSON(map[string]any{"messageType": "DATA_MESSAGE", "logEvents": []any{map[string]any{"timestamp": at.UnixMilli(), "message": untimed}}}))), call},
 		{"CloudWatch's messages, unpacked by Firehose", firehose("r", asJSON(map[string]any{"messageType": "DATA_MESSAGE", "logEvents": []any{map[string]any{"timestamp": at.UnixMilli(), "message": untimed}}})), call},
