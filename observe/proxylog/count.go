@@ -66,18 +66,20 @@ type counter struct {
 	ip, minute, workspace, operation, status bool
 	wanted                                   [Responses + 1]bool
 	since, until                             time.Time
+	limited                                  bool // by one of them
 
 	tallies map[group]*tally
 	// Groups without minute and workspace, of IPv4 or no address, fit into a
 	// word: a table a quarter as big stays in the processor's cache.
-	small map[uint64]*tally
+	small wordTable
 }
 
 func newCounter(o *CountOptions) *counter {
-	c := &counter{by: o.By, billed: &o.Billed, since: o.Since, until: o.Until, tallies: map[group]*tally{}, small: map[uint64]*tally{}}
+	c := &counter{by: o.By, billed: &o.Billed, since: o.Since, until: o.Until, tallies: map[group]*tally{}}
 	if c.by == nil {
 		c.by = []Column{ByIP}
 	}
+	c.limited = !c.since.IsZero() || !c.until.IsZero()
 	c.ip = slices.Contains(c.by, ByIP)
 	c.minute = slices.Contains(c.by, ByMinute)
 	c.workspace = slices.Contains(c.by, ByWorkspace)
@@ -90,7 +92,7 @@ func newCounter(o *CountOptions) *counter {
 }
 
 func (c *counter) add(h *Hit) {
-	if !c.wanted[h.Operation] || h.Time.Before(c.since) || (!c.until.IsZero() && !h.Time.Before(c.until)) {
+	if !c.wanted[h.Operation] || c.limited && (h.Time.Before(c.since) || (!c.until.IsZero() && !h.Time.Before(c.until))) {
 		return
 	}
 	t := c.tallyOf(h)
@@ -103,16 +105,13 @@ func (c *counter) add(h *Hit) {
 
 func (c *counter) tallyOf(h *Hit) *tally {
 	if !c.minute && !c.workspace && (!c.ip || h.Client.Is4()) {
-		return at(c.small, c.word(h))
+		return c.small.at(c.word(h))
 	}
-	return at(c.tallies, c.groupOf(h))
-}
-
-func at[K comparable](m map[K]*tally, key K) *tally {
-	t := m[key]
+	key := c.groupOf(h)
+	t := c.tallies[key]
 	if t == nil {
 		t = &tally{}
-		m[key] = t
+		c.tallies[key] = t
 	}
 	return t
 }
@@ -176,7 +175,7 @@ func floorMinute(sec int64) int64 {
 // sorted gives the rows in the order of By: addresses by number (IPv4 as its
 // mapped form, none first), operations in the order of their constants.
 func (c *counter) sorted() []Row {
-	for w, t := range c.small {
+	for w, t := range c.small.all {
 		c.tallies[c.unpack(w)] = t
 	}
 	groups := make([]group, 0, len(c.tallies))

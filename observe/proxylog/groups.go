@@ -68,7 +68,7 @@ func (s *sums) merge(other *sums) {
 // render writes the group as others know it.
 func (g *tallied) render(to *Group) {
 	k := &g.key
-	to.Bucket = time.Unix(k.minute*60, 0).UTC().Truncate(Bucket)
+	to.Bucket = time.Unix(k.bucket()*int64(Bucket/time.Second), 0).UTC()
 	if k.address != [16]byte{} {
 		to.Address = netip.AddrFrom16(k.address).Unmap()
 	}
@@ -94,6 +94,7 @@ type standing struct {
 	number uint32
 	high   uint64
 	low    uint64
+	tie    uint64 // operation, class and minute
 }
 
 // sorted gives the groups' numbers in the order of Groups.
@@ -104,6 +105,7 @@ func (t *groupTable) sorted() []uint32 {
 		list[n] = standing{
 			bucket: k.bucket(), kind: k.kind(), number: n,
 			high: binary.BigEndian.Uint64(k.address[:]), low: binary.BigEndian.Uint64(k.address[8:]),
+			tie: uint64(k.operation)<<16 | uint64(k.class)<<8 | uint64(k.minute-k.bucket()*bucketMinutes), // #nosec G115 -- below 5
 		}
 	}
 	slices.SortFunc(list, func(a, b standing) int {
@@ -116,8 +118,11 @@ func (t *groupTable) sorted() []uint32 {
 			return cmp.Compare(a.high, b.high)
 		case a.low != b.low:
 			return cmp.Compare(a.low, b.low)
+		case t.named:
+			one, other := &t.group(a.number).key, &t.group(b.number).key
+			return cmp.Or(bytes.Compare(one.workspace[:], other.workspace[:]), cmp.Compare(a.tie, b.tie))
 		}
-		return t.group(a.number).key.compare(&t.group(b.number).key)
+		return cmp.Compare(a.tie, b.tie)
 	})
 	numbers := make([]uint32, len(list))
 	for i := range list {
@@ -126,11 +131,12 @@ func (t *groupTable) sorted() []uint32 {
 	return numbers
 }
 
+const bucketMinutes = int64(Bucket / time.Minute)
+
 // bucket is the number of the bucket that the minute is in.
 func (k *groupKey) bucket() int64 {
-	const minutes = int64(Bucket / time.Minute)
-	b := k.minute / minutes
-	if k.minute%minutes < 0 {
+	b := k.minute / bucketMinutes
+	if k.minute%bucketMinutes < 0 {
 		b--
 	}
 	return b
@@ -145,10 +151,4 @@ func (k *groupKey) kind() uint32 {
 		return 1
 	}
 	return 2
-}
-
-// compare goes by what a standing does not have.
-func (k *groupKey) compare(other *groupKey) int {
-	return cmp.Or(bytes.Compare(k.workspace[:], other.workspace[:]),
-		cmp.Compare(k.operation, other.operation), cmp.Compare(k.class, other.class), cmp.Compare(k.minute, other.minute))
 }

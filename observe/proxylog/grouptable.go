@@ -17,6 +17,7 @@ type groupTable struct {
 	seed   [6]uint64
 	blocks [maxBlocks][]tallied // each as long as all before it
 	count  uint32
+	named  bool // a workspace is in some key
 }
 
 const (
@@ -72,6 +73,7 @@ func (t *groupTable) append(k *groupKey) *sums {
 	g := t.group(t.count)
 	t.count++
 	g.key = *k
+	t.named = t.named || k.workspace != ID{}
 	return &g.sums
 }
 
