@@ -103,7 +103,7 @@ func (s *settling) episode(j *Judged) {
 // unheard lists the kinds that rest on a witness who was asked and did not
 // answer. The read endpoint counts as asked about every drift: those go first.
 func (s *settling) unheard(j *Judged) (kinds []drift.Kind) {
-	if j.Traffic != nil && j.Traffic.Err != "" {
+	if t := j.Traffic; t != nil && (t.Err != "" || !t.BlindSince.IsZero()) {
 		kinds = append(kinds, drift.ProxyTraffic)
 	}
 	if s.Asks && (j.ReadEndpoint == nil || j.ReadEndpoint.Err != "") {

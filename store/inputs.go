@@ -67,15 +67,16 @@ func scanInput(row pgx.CollectableRow) (in InputState, err error) {
 }
 
 // Blind gives since when something of the proxy's traffic is not seen, whatever
-// input it would come from; zero: all of it is seen.
-func (s *Store) Blind(ctx context.Context) (since time.Time, err error) {
+// input it would come from; zero: all of it is seen. Problem says why an input
+// cannot be read; "": none is known to be unreadable, lines only do not come.
+func (s *Store) Blind(ctx context.Context) (since time.Time, problem string, err error) {
 	err = s.read(ctx, "ask whether the inputs see", func(ctx context.Context, tx pgx.Tx) error {
 		var at *time.Time
-		err := tx.QueryRow(ctx, "SELECT min("+blindness+") FROM inputs").Scan(&at)
+		err := tx.QueryRow(ctx, "SELECT min("+blindness+"), coalesce(min('input ' || input || ' cannot be read: ' || err) FILTER (WHERE err <> ''), '') FROM inputs").Scan(&at, &problem)
 		since = orZero(at)
 		return err
 	})
-	return since, err
+	return since, problem, err
 }
 
 // WatchInputs tells once of every input that has gone blind, and once when it

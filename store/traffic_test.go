@@ -335,7 +335,7 @@ func TestASilentInputIsTold(t *testing.T) {
 	}
 	blind := func() bool {
 		t.Helper()
-		since, err := r.Blind(t.Context())
+		since, _, err := r.Blind(t.Context())
 		r.must(err)
 		return !since.IsZero()
 	}

@@ -35,7 +35,7 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 		}
 		bySource[l.Source] = append(bySource[l.Source], i)
 	}
-	blind, err := w.Store.Blind(ctx)
+	blind, problem, err := w.Store.Blind(ctx)
 	if err != nil {
 		calls.Err = err
 		return calls
@@ -46,7 +46,11 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 		}
 	}
 	for i := range calls.ByLife {
-		calls.ByLife[i].BlindSince = blind
+		t := &calls.ByLife[i]
+		t.BlindSince = blind
+		if t.Billed+t.Rejected == 0 && t.Err == "" {
+			t.Err = problem // what was counted may accuse; what cannot be read acquits no one
+		}
 	}
 	return calls
 }

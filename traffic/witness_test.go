@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,7 +119,7 @@ func TestWitnessTellsOfBlindness(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := (&traffic.Witness{Store: s}).Traffic(t.Context(), []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}})
-	if len(got.ByLife) != 1 || time.Since(got.ByLife[0].BlindSince) > time.Minute {
+	if len(got.ByLife) != 1 || time.Since(got.ByLife[0].BlindSince) > time.Minute || !strings.Contains(got.ByLife[0].Err, "permission denied") {
 		t.Errorf("blind since %v", got.ByLife)
 	}
 }
