@@ -83,3 +83,36 @@ func FuzzAddress(f *testing.F) {
 		}
 	})
 }
+
+// FuzzForwarded walks lists of X-Forwarded-For against a reader that splits them.
+func FuzzForwarded(f *testing.F) {
+	for _, s := range []string{"192.0.2.1", "192.0.2.66, 10.2.2.2,10.3.3.3", "unknown, 10.1.1.1", ",", "10.1.1.1,,10.2.2.2", "\"10.1.1.1\", [2001:db8::1]:5 , 10.0.0.9:80", "192.0.2.1,::ffff:10.9.9.9"} {
+		f.Add("10.0.0.1", s)
+		f.Add("192.0.2.5", s)
+	}
+	trusted := netip.MustParsePrefix("10.0.0.0/8")
+	proxies := proxylog.Proxies{trusted}
+	f.Fuzz(func(t *testing.T, from, list string) {
+		want, err := netip.ParseAddr(from)
+		if err != nil || len(list) > 500 {
+			return
+		}
+		want = want.WithZone("").Unmap()
+		got := proxies.Client(want, []byte(list))
+		parts := strings.Split(list, ",")
+		for i := len(parts) - 1; i >= 0 && list != "" && trusted.Contains(want); i-- {
+			s := strings.Trim(parts[i], " \t")
+			if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+				s = s[1 : len(s)-1]
+			}
+			a, err := netip.ParseAddr(naiveAddr(s))
+			if err != nil || len(s) > 64 {
+				break
+			}
+			want = a
+		}
+		if got != want {
+			t.Errorf("from %s, %q: got %v, want %v", from, list, got, want)
+		}
+	})
+}

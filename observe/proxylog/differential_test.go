@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +23,15 @@ var alike = cmpopts.EquateApproxTime(time.Millisecond)
 
 // TestAgainstNaive reads random lines, whole and spoilt, by the parser and by
 // the naive readers. One parser reads them all, so what it remembers counts.
+// DIFFERENTIAL_LINES says how many of each; before a release, a million.
 func TestAgainstNaive(t *testing.T) {
-	const n = 100_000
+	n := 50_000
+	if s := os.Getenv("DIFFERENTIAL_LINES"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tc := range []struct {
 		format proxylog.Format
 		draw   func(*rand.Rand) string
@@ -30,6 +39,7 @@ func TestAgainstNaive(t *testing.T) {
 	}{
 		{proxylog.Combined, drawCombined, naiveCombined},
 		{proxylog.JSON, drawJSON, naiveJSON},
+		{proxylog.ALB, drawALB, naiveALB},
 	} {
 		t.Run(tc.format.String(), func(t *testing.T) {
 			t.Parallel()
@@ -91,6 +101,18 @@ func drawCombined(r *rand.Rand) string {
 		pick(r, "-", `a \" quote`, `\\`, `POST /internal/llm/anthropic/v1/messages HTTP/1.1`, "192.0.2.8", `\x22`) + `"`
 	for range r.IntN(4) {
 		line += pick(r, " ", " ", "  ") + pick(r, `"`+drawList(r)+`"`, `"`+drawList(r)+`"`, "rt=0.5", `uct="0.5"`, `workspace_id=`+workspaceID, `X-Molecule-Workspace-Id="`+strings.ToUpper(workspaceID)+`"`, "-", `=""`)
+	}
+	return line
+}
+
+func drawALB(r *rand.Rand) string {
+	stamp := time.Unix(1779993114+r.Int64N(3), r.Int64N(1e6)*1000).UTC().Format("2006-01-02T15:04:05.000000Z")
+	client := pick(r, "192.0.2.1:2817", "192.0.2.1:2817", "10.0.0.1:1", "2001:db8::1:443", "[2001:db8::1]:443", "192.0.2.1", "-", "host:1", "1.2.3.04:5", "1.2.3.4:70000")
+	line := pick(r, "http", "https", "https", "https", "h2", "wss", "x") + " " + pick(r, stamp, stamp, stamp, stamp, stamp, stamp, "2026-05-28T18:31:54", "1779993114.1234567890") + " app/x/1 " + client +
+		" 10.0.0.1:80 0.086 0.048 -1 " + pick(r, "200", "499", "429", "-", "0", "200", "2000") + pick(r, " ", " ", "  ") + "200 0 57 \"" +
+		drawMethod(r) + " " + drawTarget(r) + pick(r, " HTTP/1.1", " HTTP/2.0", "") + `"`
+	for range r.IntN(4) {
+		line += pick(r, " ", " ", "  ") + pick(r, `"curl/7.46.0"`, `"-"`, "-", "TLSv1.2", `"a \" b"`, `Root="1-58"`, "arn:aws:x")
 	}
 	return line
 }
@@ -185,12 +207,21 @@ func FuzzParse(f *testing.F) {
 	for range 20 {
 		f.Add(drawCombined(r))
 		f.Add(drawJSON(r))
+		f.Add(drawALB(r))
 	}
 	f.Add(`https 2026-05-28T18:31:54.123456Z app/x 192.0.2.1:2817 10.0.0.1:80 0.1 0.1 0.1 200 200 0 57 "POST https://h:443/internal/llm/anthropic/v1/messages HTTP/1.1" "x" - - arn`)
 	f.Fuzz(func(t *testing.T, line string) {
-		parse(proxylog.NewParser(proxylog.Auto), line)
-		parse(proxylog.NewParser(proxylog.ALB), line)
-		combined, object := parse(proxylog.NewParser(proxylog.Combined), line), parse(proxylog.NewParser(proxylog.JSON), line)
+		auto := proxylog.NewParser(proxylog.Auto)
+		once := parse(auto, line)
+		checkSame(t, line, once, parse(auto, line)) // though it is remembered
+		combined, object, balancer := parse(proxylog.NewParser(proxylog.Combined), line), parse(proxylog.NewParser(proxylog.JSON), line), parse(proxylog.NewParser(proxylog.ALB), line)
+		want := combined
+		if strings.HasPrefix(strings.TrimLeft(strings.TrimLeft(line, "\x00"), " \t"), "{") {
+			want = object
+		} else if combined.Outcome == proxylog.NotUnderstood {
+			want = balancer
+		}
+		checkSame(t, line, want, once)
 		if !utf8.ValidString(line) || strings.Count(line, "{")+strings.Count(line, "[") > 150 {
 			return // encoding/json rewrites what is not UTF-8, and nests deeper
 		}
@@ -200,6 +231,7 @@ func FuzzParse(f *testing.F) {
 		if !odd.MatchString(line) {
 			checkSame(t, line, naiveCombined(line), combined)
 			checkSame(t, line, naiveJSON(line), object)
+			checkSame(t, line, naiveALB(line), balancer)
 		}
 	})
 }
@@ -223,6 +255,34 @@ func FuzzClassify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, target string) {
 		if got, want := proxylog.Classify([]byte(target)).String(), naiveClassify(target); got != want {
 			t.Errorf("%q: got %q, want %q", target, got, want)
+		}
+	})
+}
+
+// FuzzTimes reads two times, one after the other, by a parser that remembers
+// the first: each must be what the naive reader makes of it.
+func FuzzTimes(f *testing.F) {
+	for _, s := range []string{"2026-05-28T18:31:54Z", "2026-05-28T20:31:54.25+02:00", "2026-05-28 18:31:55,123456", "28/May/2026:18:31:54 +0000", "1779993114", "1779993114250.5", "1.7e9"} {
+		f.Add(s, "2026-05-28T18:31:54.123Z")
+		f.Add("28/May/2026:18:31:54 +0000", s)
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		p := proxylog.NewParser(proxylog.JSON)
+		for _, text := range []string{first, second} {
+			if !utf8.ValidString(text) || odd.MatchString(text) || text == "" || text == "-" {
+				continue
+			}
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := parse(p, `{"request":"POST `+messagesPath+` HTTP/1.1","status":200,"time":`+string(quoted)+`}`)
+			want, ok := naiveTime(text)
+			if (got.Outcome == proxylog.Call) != ok {
+				t.Errorf("%q: got outcome %v, the naive reader says %v", text, got.Outcome, ok)
+			} else if ok && got.Time.Sub(want).Abs() > time.Millisecond {
+				t.Errorf("%q: got %v, want %v", text, got.Time, want)
+			}
 		}
 	})
 }

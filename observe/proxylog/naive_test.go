@@ -21,20 +21,23 @@ import (
 
 const (
 	quotedRE = `"(?:[^"\\]|\\.)*"`
+	bareRE   = `(?:[^ "]*=` + quotedRE + `|[^ "]+)`
 	fieldRE  = `(?:[^ "]*=` + quotedRE + `|` + quotedRE + `|[^ "]+)`
 )
 
 var (
-	combinedRE = regexp.MustCompile(`(?s)^\x00*([^ "\x00][^"]*) \[([^"\[]*)\] "((?:[^"\\]|\\.)*)" (\d{3}|-) (?:\d+|-)((?: +` + fieldRE + `)*) *$`)
-	oneFieldRE = regexp.MustCompile(`(?s)` + fieldRE)
-	requestRE  = regexp.MustCompile(`(?s)^POST (.*)$`)
-	protocolRE = regexp.MustCompile(`(?s)^(.*) HTTP/[^ ]*$`)
-	percentRE  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-	isoRE      = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d`)
-	clfRE      = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$`)
-	numberRE   = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?\d{1,2})?$`)
-	costRE     = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?$`)
-	uuidRE     = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	combinedRE  = regexp.MustCompile(`(?s)^\x00*([^ "\x00][^"]*) \[([^"\[]*)\] "((?:[^"\\]|\\.)*)" (\d{3}|-) (?:\d+|-)((?: +` + fieldRE + `)*) *$`)
+	albRE       = regexp.MustCompile(`(?s)^\x00*(` + bareRE + `)` + strings.Repeat(` +(`+bareRE+`)`, 11) + ` +"((?:[^"\\]|\\.)*)"((?: +` + fieldRE + `)*) *$`)
+	albStatusRE = regexp.MustCompile(`^(?:-|\d{1,3})$`)
+	oneFieldRE  = regexp.MustCompile(`(?s)` + fieldRE)
+	requestRE   = regexp.MustCompile(`(?s)^POST (.*)$`)
+	protocolRE  = regexp.MustCompile(`(?s)^(.*) HTTP/[^ ]*$`)
+	percentRE   = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+	isoRE       = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d`)
+	clfRE       = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$`)
+	numberRE    = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?\d{1,2})?$`)
+	costRE      = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?$`)
+	uuidRE      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 func naiveClassify(target string) string {
@@ -144,6 +147,29 @@ func naiveCombined(line string) seen {
 		s.Peer = second
 	}
 	naiveExtras(&s, m[5])
+	return s
+}
+
+func naiveALB(line string) seen {
+	m := albRE.FindStringSubmatch(line)
+	if m == nil || !slices.Contains([]string{"http", "https", "h2", "grpcs", "ws", "wss"}, m[1]) || !albStatusRE.MatchString(m[9]) || len(m[2]) < len("2026-05-28T18:31:54") {
+		return seen{}
+	}
+	at, ok := naiveTime(m[2])
+	if !ok {
+		return seen{}
+	}
+	op := naiveRequest(m[13])
+	if op == "" {
+		return seen{Outcome: proxylog.Other}
+	}
+	s := seen{Outcome: proxylog.Call, Time: at.UTC(), Operation: op, Peer: naiveAddr(m[4])}
+	s.Status, _ = strconv.Atoi(m[9])
+	if i := strings.LastIndexByte(m[4], ':'); i >= 0 && naiveAddr(m[4][:i]) != "" {
+		if _, err := strconv.ParseUint(m[4][i+1:], 10, 16); err == nil && len(m[4])-i <= 19 {
+			s.Peer = naiveAddr(m[4][:i])
+		}
+	}
 	return s
 }
 
