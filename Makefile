@@ -30,7 +30,7 @@ build: ## one static binary, bin/reconciler
 test: ## every test
 	@scripts/need.sh postgresql dash busybox
 	@scripts/need.sh --try pgbouncer nginx caddy
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 40m ./...
 
 check: ## all that CI runs, with the time that each takes
 	@for step in $(CHECKS); do \
