@@ -29,6 +29,9 @@ func (r *reading) assigned(ctx context.Context, given map[string]map[int32]kgo.O
 		r.Log.Warn("a partition's position cannot be read yet", "input", r.Input, "error", err)
 		r.troubled(err)
 	}
+	if r.astray() && r.wake != nil {
+		r.wake() // a poll that began before would wait for messages only
+	}
 	for n, at := range placed {
 		given[r.Topic][n] = kgo.NewOffset().At(at).WithEpoch(-1)
 	}

@@ -73,14 +73,7 @@ func TestPositionsDecideAndNotKafka(t *testing.T) {
 	m := run(t, options(c, l))
 	l.has(t, 100)
 	m.end()
-	admin := client(t, c, kgo.ConsumerGroup("reconciler"), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit())
-	var refused error
-	admin.PollRecords(t.Context(), 1)
-	admin.CommitOffsetsSync(t.Context(), map[string]map[int32]kgo.EpochOffset{topic: {0: {Epoch: -1, Offset: 3}, 1: {Epoch: -1, Offset: 60}}}, func(_ *kgo.Client, _ *kmsgCommitRequest, _ *kmsgCommitResponse, err error) { refused = err })
-	if refused != nil {
-		t.Fatal(refused)
-	}
-	admin.Close()
+	commit(t, cl, 3, 60)
 	produce(t, cl, 100, 200, 2)
 	run(t, options(c, l))
 	l.has(t, 200)

@@ -16,10 +16,37 @@ import (
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/kafka"
 )
 
-type (
-	kmsgCommitRequest  = kmsg.OffsetCommitRequest
-	kmsgCommitResponse = kmsg.OffsetCommitResponse
-)
+// commit commits offsets of partitions for the group, as people's tools do.
+func commit(t testing.TB, cl *kgo.Client, offsets ...int64) {
+	t.Helper()
+	request := kmsg.NewPtrOffsetCommitRequest()
+	request.Group, request.Generation = "reconciler", -1
+	one := kmsg.NewOffsetCommitRequestTopic()
+	one.Topic, one.TopicID = topic, topicID(t, cl)
+	for n, offset := range offsets {
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset = int32(n), offset
+		one.Partitions = append(one.Partitions, p)
+	}
+	request.Topics = append(request.Topics, one)
+	answer, err := request.RequestWith(t.Context(), cl)
+	if err != nil || answer.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatal(err, answer)
+	}
+}
+
+func topicID(t testing.TB, cl *kgo.Client) [16]byte {
+	t.Helper()
+	request := kmsg.NewPtrMetadataRequest()
+	one := kmsg.NewMetadataRequestTopic()
+	one.Topic = kmsg.StringPtr(topic)
+	request.Topics = append(request.Topics, one)
+	answer, err := request.RequestWith(t.Context(), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Topics[0].TopicID
+}
 
 // grow gives the topic more partitions.
 func grow(t testing.TB, cl *kgo.Client, to int32) {
@@ -161,4 +188,25 @@ func TestTLSAndAPassword(t *testing.T) {
 	if all := strings.Join(l.states, "\n"); strings.Contains(all, "s3cret") || strings.Contains(all, "wrong") {
 		t.Error("a state tells the password: " + all)
 	}
+}
+
+// The database is away when the group gives the partition. What Kafka has
+// committed would be its end, where nothing ever wakes the reader.
+func TestAPositionThatCannotBeReadAtFirst(t *testing.T) {
+	c := cluster(t, 1)
+	cl := client(t, c)
+	l := newLedger()
+	produce(t, cl, 0, 10, 1)
+	commit(t, cl, 10)
+	var asked atomic.Int64
+	l.reading = func() error {
+		if asked.Add(1) <= 3 {
+			return errors.New("the database is away")
+		}
+		return nil
+	}
+	run(t, options(c, l))
+	l.told(t, "the database is away")
+	l.has(t, 10)
+	l.exactly(t, 0, 10)
 }

@@ -29,6 +29,7 @@ type reading struct {
 	full     bool                 // the Counter is busy: nothing more is read before it has taken what is gathered
 	failures int                  // one after the other
 	again    time.Time            // after a failure: when what failed is tried again
+	wake     context.CancelFunc   // ends the poll that is under way, or has been
 	shown    time.Time            // when offsets were committed to Kafka
 	seen     topicID              // which the client reads
 	outdated bool                 // and the topic is another one by now, of which it does not learn
@@ -133,12 +134,14 @@ func (r *reading) poll(ctx context.Context) kgo.Fetches {
 	if r.stuck() {
 		until = time.Unix(1, 0) // a poll whose time is over takes nothing
 	}
+	ctx, r.wake = context.WithCancel(ctx)
+	defer r.wake()
 	r.mu.Unlock()
-	end := func() {}
 	if !until.IsZero() {
+		var end context.CancelFunc
 		ctx, end = context.WithDeadline(ctx, until)
+		defer end()
 	}
-	defer end()
 	return r.client.PollRecords(ctx, pollRecords)
 }
 
