@@ -110,9 +110,9 @@ type prepared struct {
 
 // The paths of others' protocols, beside the configured one of our own.
 const (
-	pathLoki     = "/loki/api/v1/push"
-	pathOTLP     = "/v1/logs"
-	pathFirehose = "/firehose"
+	pathLoki      = "/loki/api/v1/push"
+	pathOTLP      = "/v1/logs"
+	underFirehose = "/firehose" // below our own
 )
 
 // pushes are the places where lines are pushed to: as long as the configuration
@@ -124,7 +124,7 @@ func (in *inputs) pushes(cfg *config.Config) []admin.Push {
 				{Path: l.Push.Path, Handler: in.pushed((*receive.Receiver).Lines)},
 				{Path: pathLoki, Handler: in.pushed((*receive.Receiver).Loki)},
 				{Path: pathOTLP, Handler: in.pushed((*receive.Receiver).OTLP)},
-				{Path: pathFirehose, Handler: in.pushed((*receive.Receiver).Firehose)},
+				{Path: l.Push.Path + underFirehose, Handler: in.pushed((*receive.Receiver).Firehose)},
 			}
 		}
 	}
