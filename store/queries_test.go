@@ -215,9 +215,9 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 	year := time.Now().UTC().AddDate(-1, 0, 0)
 	r.counts(from(call(year, "203.0.113.1"), call(year, "203.0.113.2"), call(year, "203.0.113.3"), call(recent(), "203.0.113.1")))
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, ID: "old"})
-	r.strings("UPDATE batches SET at = at - interval '8 days' RETURNING id")
+	r.strings("UPDATE batches SET at = at - interval '16 days' RETURNING id")
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/old", From: store.NoPosition, To: 1}, {Key: "file", From: store.NoPosition, To: 1}}})
-	r.strings("UPDATE positions SET moved_at = moved_at - interval '8 days' RETURNING key")
+	r.strings("UPDATE positions SET moved_at = moved_at - interval '16 days' RETURNING key")
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/new", From: store.NoPosition, To: 1}}})
 	keep := store.Retention{Events: time.Nanosecond, Drifts: time.Nanosecond, Holdings: time.Nanosecond, Traffic: 24 * time.Hour, Batch: 2}
 	total := map[string]int64{}

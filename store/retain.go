@@ -23,8 +23,9 @@ const (
 	// looks at its source any more.
 	lookKept = 24 * time.Hour
 
-	// batchKept is how long a batch that is sent again is recognised.
-	batchKept = 7 * 24 * time.Hour
+	// batchKept is how long a batch that is sent again is recognised: longer than
+	// a queue keeps what it could not hand over (SQS: 14 days).
+	batchKept = 15 * 24 * time.Hour
 )
 
 // Retain deletes what has been kept for long enough, a bounded number of rows
