@@ -35,8 +35,8 @@ var (
 	percentRE   = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 	isoRE       = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d`)
 	clfRE       = regexp.MustCompile(`^\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$`)
-	numberRE    = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?\d{1,2})?$`)
-	costRE      = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?$`)
+	numberRE    = regexp.MustCompile(`^\d+(\.\d*)?([eE][+-]?0*\d{1,3})?$`)
+	costRE      = regexp.MustCompile(`^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?0*\d{1,3})?$`)
 	uuidRE      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
@@ -82,10 +82,14 @@ func naiveRequest(line string) string {
 }
 
 func naiveAddr(s string) string {
-	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil && strings.HasPrefix(s, "[") == strings.HasSuffix(s, "]") {
+	plain := s
+	if strings.HasPrefix(s, "[") && strings.Index(s, "]") == len(s)-1 {
+		plain = s[1 : len(s)-1]
+	}
+	if a, err := netip.ParseAddr(plain); err == nil && len(plain) <= 64 {
 		return a.WithZone("").Unmap().String()
 	}
-	if a, err := netip.ParseAddrPort(s); err == nil {
+	if a, err := netip.ParseAddrPort(s); err == nil && len(s)-strings.LastIndexByte(s, ':') <= 19 { // more zeros are no port
 		return a.Addr().WithZone("").Unmap().String()
 	}
 	return ""
@@ -113,8 +117,11 @@ func naiveTime(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	r, ok := new(big.Rat).SetString(s)
-	if !ok || r.Sign() <= 0 || r.Cmp(new(big.Rat).SetFloat64(1e20)) >= 0 {
+	if !ok || r.Cmp(new(big.Rat).SetFloat64(1e20)) >= 0 {
 		return time.Time{}, false
+	}
+	if f, _ := r.Float64(); f <= 0 {
+		return time.Time{}, false // smaller than any float: nothing
 	}
 	for r.Cmp(big.NewRat(1e11, 1)) >= 0 {
 		r.Mul(r, big.NewRat(1, 1000))
