@@ -133,9 +133,9 @@ func leadingIPv4(b []byte) (netip.Addr, int) {
 
 // quads is leadingIPv4 of what has something behind the address, without a
 // branch for each digit: the first four bytes that are no digits end the four
-// numbers. 0: look again.
+// numbers (where notDigits errs, something before was no dot). 0: look again.
 func quads(b []byte) (quad [4]byte, n int) {
-	ends := eighths(exactlyNotDigits(binary.LittleEndian.Uint64(b))) | eighths(exactlyNotDigits(binary.LittleEndian.Uint64(b[8:])))<<8
+	ends := eighths(notDigits(binary.LittleEndian.Uint64(b))) | eighths(notDigits(binary.LittleEndian.Uint64(b[8:])))<<8
 	start, bad := 0, uint32(0)
 	for part := range quad {
 		end := bits.TrailingZeros32(ends | 1<<16)

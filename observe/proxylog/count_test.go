@@ -76,6 +76,27 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// TestCountMany counts more addresses than any table begins with, each as often
+// as its number tells.
+func TestCountMany(t *testing.T) {
+	var text strings.Builder
+	var want []string
+	for round := range 5 {
+		for n := range 3000 {
+			if n%5 < round {
+				continue
+			}
+			fmt.Fprintf(&text, "10.0.%d.%d - - [28/May/2026:18:31:54 +0000] \"POST %s HTTP/1.1\" 200 5 \"-\" \"x\"\n", n/256, n%256, messagesPath)
+		}
+	}
+	for n := range 3000 {
+		want = append(want, fmt.Sprintf("10.0.%d.%d: %d 0", n/256, n%256, n%5+1))
+	}
+	if diff := cmp.Diff(want, counted(t, text.String(), proxylog.CountOptions{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestMinuteBefore1970(t *testing.T) {
 	line := `{"time":"1969-12-31T23:59:30Z","method":"POST","path":"/internal/llm/openai/v1/responses","status":200}`
 	got := counted(t, line, proxylog.CountOptions{By: []proxylog.Column{proxylog.ByMinute}})

@@ -218,6 +218,8 @@ func TestNothingIsRemembered(t *testing.T) {
 		`{"time":"2026-05-28T18:31:54Z","request":{"method":"POST","path":"` + messagesPath + `"},"status":200}`,
 		`{"time":"2026-05-28T18:31:54Z","resp":{"method":"POST","path":"` + messagesPath + `"},"status":200}`,
 		`{"headers":{"method":"POST","path":"` + messagesPath + `"},"time":"2026-05-28T18:31:54Z","status":200}`,
+		`{"request_x_molecule_workspace_id":"` + workspaceID + `","time":"2026-05-28T18:31:54Z","method":"POST","path":"` + messagesPath + `","status":200}`,
+		`{"request_x_molecule_workspace_no":"` + workspaceID + `","time":"2026-05-28T18:31:54Z","method":"POST","path":"` + messagesPath + `","status":200}`,
 	}
 	for _, first := range lines {
 		for _, second := range lines {

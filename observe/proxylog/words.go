@@ -8,18 +8,11 @@ const (
 	highs = 0x8080808080808080
 )
 
-// notDigits sets the upper bit of the first byte that is no digit. What it sets
-// above that one means nothing.
+// notDigits sets the upper bit of every byte that is no digit. Above one that is
+// no ASCII character it may set more.
 func notDigits(w uint64) uint64 {
 	w ^= ones * '0'
 	return (w + ones*(0x80-10) | w) & highs
-}
-
-// exactlyNotDigits sets the upper bit of every byte that is no digit, and of no
-// other.
-func exactlyNotDigits(w uint64) uint64 {
-	w ^= ones * '0'
-	return (w&^highs + ones*(0x80-10) | w) & highs
 }
 
 // eighths gathers the bytes' upper bits, the first byte's in the lowest bit.
