@@ -252,7 +252,8 @@ func TestSlowBodiesAreGivenUp(t *testing.T) {
 	}
 }
 
-// TestASenderThatHangsUpIsCounted once, for it comes again.
+// TestASenderThatHangsUpIsCounted once, for it comes again, whatever became of
+// the first time.
 func TestASenderThatHangsUpIsCounted(t *testing.T) {
 	g := &gate{newLedger(nil), make(chan struct{}, 2), make(chan struct{})}
 	server := httptest.NewServer(routes(receiver(g)))

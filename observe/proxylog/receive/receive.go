@@ -153,9 +153,9 @@ const tries = 3
 
 // count has a push counted for good.
 func (rc *Receiver) count(p *push, by *protocol) error {
-	// A sender who hangs up must not keep what has arrived from being counted:
-	// it would come again all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), rc.MaxWait)
+	// A sender who hangs up comes again: what is counted nevertheless, while the
+	// same is counted beside it, would be work for nothing.
+	ctx, cancel := context.WithTimeout(p.r.Context(), rc.MaxWait)
 	defer cancel()
 	id := p.batchID(by.name)
 	for try := 1; ; try++ {
@@ -191,7 +191,11 @@ func (rc *Receiver) uncounted(ctx context.Context, p *push, by *protocol, err er
 	if errors.As(err, &f) {
 		return f
 	}
-	rc.Log.WarnContext(ctx, "pushed lines not counted", "input", rc.Input, "protocol", by.name, "lines", p.reader.tally.Lines, "error", err)
+	level := slog.LevelWarn
+	if p.r.Context().Err() != nil {
+		level = slog.LevelDebug // the sender has hung up
+	}
+	rc.Log.Log(ctx, level, "pushed lines not counted", "input", rc.Input, "protocol", by.name, "lines", p.reader.tally.Lines, "error", err)
 	return &fault{status: http.StatusServiceUnavailable, detail: "the lines could not be counted now; send them again, as they are", retry: 2 * time.Second}
 }
 
