@@ -21,6 +21,7 @@ import (
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 )
 
 func TestMain(m *testing.M) { pgtest.MainNoLeaks(m) }
@@ -44,25 +45,13 @@ func tokens() []admin.Token {
 
 func newStore(t testing.TB) *store.Store {
 	t.Helper()
-	url := pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		s, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		_, err = s.Migrate(ctx)
-		return err
-	})
+	url := storetest.Database(t)
 	return openStore(t, url)
 }
 
 func openStore(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s := storetest.Open(t, url, t.Name())
 	return s
 }
 

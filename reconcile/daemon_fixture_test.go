@@ -15,10 +15,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/reconcile"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 )
 
 // ws gives the id of the n-th workspace.
@@ -49,15 +49,7 @@ type site struct {
 func newSite(t testing.TB, n, size int) *site {
 	t.Helper()
 	s := &site{TB: t, tenants: map[string][]string{}, drained: map[string]bool{}, addresses: map[string][]string{}, walks: map[string]int{}, reading: map[string]int{}}
-	s.url = pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		db, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		_, err = db.Migrate(ctx)
-		return err
-	})
+	s.url = storetest.Database(t)
 	for i := range n {
 		for k := range size {
 			name := fmt.Sprintf("t%02d", i)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -109,7 +110,7 @@ func (c *Counting) note(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO inputs AS i (input, host, line_at, newest_at, lines, unread, silent_after) VALUES ($1, $2, clock_timestamp(), $3, $4::bigint, $5::bigint, make_interval(secs => $6))
-		ON CONFLICT (input, host) DO UPDATE SET seen_at = clock_timestamp(), line_at = clock_timestamp(), newest_at = greatest(i.newest_at, excluded.newest_at),
+		ON CONFLICT (input, host) DO UPDATE SET started_at = CASE WHEN `+unheard+` THEN clock_timestamp() ELSE i.started_at END, seen_at = clock_timestamp(), line_at = clock_timestamp(), newest_at = greatest(i.newest_at, excluded.newest_at),
 			lines = i.lines + excluded.lines, unread = i.unread + excluded.unread, silent_after = excluded.silent_after`,
 		c.Input.Name, c.Input.Host, orNull(c.Newest), c.Lines, c.Unread, seconds(c.Input.SilentAfter))
 	return err
@@ -126,23 +127,15 @@ func owners(ctx context.Context, tx pgx.Tx, calls []Calls, attribute Attributor)
 			addresses[c.Address] = true
 		}
 	}
-	held, err := tenures(ctx, tx, keys(addresses))
+	held, err := tenures(ctx, tx, slices.Collect(maps.Keys(addresses)))
 	if err != nil {
 		return nil, err
 	}
-	known, err := nameds(ctx, tx, keys(named))
+	known, err := nameds(ctx, tx, slices.Collect(maps.Keys(named)))
 	if err != nil {
 		return nil, err
 	}
 	return attribute(held, known), nil
-}
-
-func keys[K comparable](set map[K]bool) []K {
-	list := make([]K, 0, len(set))
-	for k := range set {
-		list = append(list, k)
-	}
-	return list
 }
 
 // tenures gives who has held addresses, ever as far as it is known.

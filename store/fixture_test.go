@@ -18,6 +18,7 @@ import (
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 )
 
 func TestMain(m *testing.M) { pgtest.MainNoLeaks(m) }
@@ -40,24 +41,12 @@ func min0(n int) time.Time { return t0.Add(time.Duration(n) * time.Minute) }
 
 func migrated(t testing.TB) string {
 	t.Helper()
-	return pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		s, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		_, err = s.Migrate(ctx)
-		return err
-	})
+	return storetest.Database(t)
 }
 
 func open(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s := storetest.Open(t, url, t.Name())
 	return s
 }
 

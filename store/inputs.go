@@ -28,7 +28,7 @@ type InputState struct {
 func (s *Store) ReportInput(ctx context.Context, in Input, problem string) error {
 	return s.write(ctx, "note how input "+in.Name+" is", func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO inputs AS i (input, host, silent_after, err, err_since) VALUES ($1, $2, make_interval(secs => $3), $4, CASE WHEN $4 <> '' THEN clock_timestamp() END)
-			ON CONFLICT (input, host) DO UPDATE SET seen_at = clock_timestamp(), silent_after = excluded.silent_after, err = excluded.err,
+			ON CONFLICT (input, host) DO UPDATE SET started_at = CASE WHEN `+unheard+` THEN clock_timestamp() ELSE i.started_at END, seen_at = clock_timestamp(), silent_after = excluded.silent_after, err = excluded.err,
 				err_since = CASE WHEN excluded.err <> '' THEN coalesce(i.err_since, clock_timestamp()) END`,
 			in.Name, in.Host, seconds(in.SilentAfter), clean(problem))
 		return err
@@ -42,11 +42,26 @@ const (
 	forgottenFor = 7 * 24 * time.Hour
 )
 
+// RetireInputs forgets what was read on hosts (and, of "", by all replicas) and
+// is configured no more: that nobody reads it is as it should be. Another
+// replica that still has such an input tells of it again.
+func (s *Store) RetireInputs(ctx context.Context, hosts, configured []string) error {
+	return s.write(ctx, "forget inputs that are not configured", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM inputs WHERE host = ANY($1::text[]) AND input <> ALL($2::text[])", hosts, append([]string{}, configured...)) // nil would be NULL, and equal to nothing
+		return err
+	})
+}
+
+// unheard tells that the reader of the input i has shown no sign of life for as
+// long as makes it count as gone. One that comes back begins to listen then, and
+// is not silent for what came while it was away.
+const unheard = "i.seen_at < clock_timestamp() - interval '2 minutes'"
+
 // blindness is since when an input says nothing, or NULL: it cannot be read,
 // nobody reads it, or no line has come for longer than may be.
 const blindness = `least(err_since,
 	CASE WHEN seen_at < clock_timestamp() - interval '2 minutes' THEN seen_at END,
-	CASE WHEN silent_after > interval '0' AND coalesce(line_at, started_at) < clock_timestamp() - silent_after THEN coalesce(line_at, started_at) END)`
+	CASE WHEN silent_after > interval '0' AND greatest(line_at, started_at) < clock_timestamp() - silent_after THEN greatest(line_at, started_at) END)`
 
 // Inputs gives all that is known of where lines come from.
 func (s *Store) Inputs(ctx context.Context) (inputs []InputState, err error) {

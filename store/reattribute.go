@@ -59,7 +59,7 @@ func misattributed(ctx context.Context, tx pgx.Tx, window time.Duration) (rows [
 			}
 		}
 		rows, err = collect(ctx, tx, scanRow, rowSelect+` WHERE bucket >= greatest($1::timestamptz, clock_timestamp() - make_interval(secs => $2)) - interval '5 minutes'
-			AND address = ANY($3::inet[]) AND attribution <= 2 AND NOT (attribution = 0 AND workspace <> $4::uuid) ORDER BY `+rowKey+" FOR UPDATE",
+			AND address = ANY($3::inet[]) AND attribution <= 2 AND (attribution = 2 OR workspace = $4::uuid) ORDER BY `+rowKey+" FOR UPDATE",
 			pgx.QueryExecModeDescribeExec, since, seconds(window), column(waiting, func(w stale) netip.Addr { return w.address }), UUID{})
 		if err != nil {
 			return nil, 0, err
@@ -81,7 +81,7 @@ func scanRow(r pgx.CollectableRow) (out row, err error) {
 	if a := prefix.Addr(); a != netip.IPv6Unspecified() {
 		c.Address = a
 	}
-	if out.Kind == Nobodys || out.Kind == ByName {
+	if out.Kind != ByAddress {
 		c.Named = out.Workspace
 	}
 	c.Bucket, c.First, c.Last, c.LastBilled = c.Bucket.UTC(), c.First.UTC(), c.Last.UTC(), orZero(billed)

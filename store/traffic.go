@@ -43,7 +43,7 @@ type Calls struct {
 type Owner struct {
 	Kind      AttributionKind
 	Source    string // "": nobody's
-	Workspace UUID   // nobody's: what the line names, if anything
+	Workspace UUID   // without a source: what the line names, if anything
 }
 
 // Tenure is a time for which a workspace held an address.

@@ -357,6 +357,22 @@ func TestASilentInputIsTold(t *testing.T) {
 	tells("can be read again", "input_resumed")
 	r.strings("UPDATE inputs SET seen_at = clock_timestamp() - interval '5 minutes' RETURNING input")
 	tells("nobody reads it", "input_blind")
+	r.strings("UPDATE inputs SET line_at = clock_timestamp() - interval '3 hours', started_at = clock_timestamp() - interval '4 hours' RETURNING input")
+	r.must(r.ReportInput(t.Context(), in, ""))
+	tells("its reader is back, and has just begun to listen", "input_resumed")
+	r.strings("UPDATE inputs SET seen_at = clock_timestamp() - interval '5 minutes' RETURNING input")
+	r.must(r.RetireInputs(t.Context(), []string{"", "proxy2"}, nil))
+	if !blind() {
+		t.Error("another host's input was forgotten")
+	}
+	r.must(r.RetireInputs(t.Context(), []string{"", "proxy1"}, []string{"file"}))
+	if !blind() {
+		t.Error("an input that is configured was forgotten")
+	}
+	r.must(r.RetireInputs(t.Context(), []string{"", "proxy1"}, []string{"push"}))
+	if blind() {
+		t.Error("an input that is configured no more is missed")
+	}
 }
 
 func TestCallsOfNobodyAreTold(t *testing.T) {

@@ -2,7 +2,7 @@ package traffic
 
 import (
 	"encoding/hex"
-	"strings"
+	"slices"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/store"
@@ -27,7 +27,7 @@ func Attribute(tenures []store.Tenure, named []store.Named) func(*store.Calls) s
 		if !c.Last.Equal(c.First) && c.Named == (store.UUID{}) {
 			last := first
 			last.Time = c.Last
-			if lastKind, lastKeys := holders.Attribute(&last); lastKind != kind || !equal(keys, lastKeys) {
+			if lastKind, lastKeys := holders.Attribute(&last); lastKind != kind || !slices.Equal(keys, lastKeys) {
 				return store.Owner{Kind: store.Doubtful}
 			}
 		}
@@ -38,7 +38,7 @@ func Attribute(tenures []store.Tenure, named []store.Named) func(*store.Calls) s
 func owner(c *store.Calls, kind proxylog.Attribution, keys []string) store.Owner {
 	switch {
 	case kind == proxylog.Ambiguous:
-		return store.Owner{Kind: store.Doubtful}
+		return store.Owner{Kind: store.Doubtful, Workspace: c.Named} // whoever it names, its address accuses no one
 	case kind != proxylog.Attributed:
 		return store.Owner{Workspace: c.Named} // a name that may come to be known
 	}
@@ -49,8 +49,6 @@ func owner(c *store.Calls, kind proxylog.Attribution, keys []string) store.Owner
 	o.Source, o.Workspace = splitKey(keys[0])
 	return o
 }
-
-func equal(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }
 
 // keyOf joins what tells workspaces apart; splitKey is the way back.
 func keyOf(source string, id store.UUID) string { return source + "/" + hex.EncodeToString(id[:]) }

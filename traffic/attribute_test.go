@@ -56,7 +56,7 @@ func TestAttribution(t *testing.T) {
 		"the line names it, NAT or not":   {nat, known, 16, 16, id(1), store.Owner{Kind: store.ByName, Source: "acme", Workspace: id(1)}},
 		"the line names it, elsewhere":    {recycled, known, 35, 36, id(1), store.Owner{Kind: store.ByName, Source: "acme", Workspace: id(1)}},
 		"the line names who is not known": {recycled, nil, 15, 15, id(9), store.Owner{Workspace: id(9)}},
-		"a name that two tenants have":    {recycled, twice, 15, 15, id(1), store.Owner{Kind: store.Doubtful}},
+		"a name that two tenants have":    {recycled, twice, 15, 15, id(1), store.Owner{Kind: store.Doubtful, Workspace: id(1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &store.Calls{Address: netip.MustParseAddr(a), Named: row.names, First: at(row.first), Last: at(row.last)}

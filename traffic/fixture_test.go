@@ -1,14 +1,13 @@
 package traffic_test
 
 import (
-	"context"
 	"testing"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
@@ -17,24 +16,12 @@ func TestMain(m *testing.M) { pgtest.MainNoLeaks(m) }
 // database gives a fresh state database.
 func database(t testing.TB) string {
 	t.Helper()
-	return pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		s, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		_, err = s.Migrate(ctx)
-		return err
-	})
+	return storetest.Database(t)
 }
 
 func open(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s := storetest.Open(t, url, t.Name())
 	return s
 }
 

@@ -9,12 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/follow"
-	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
@@ -68,7 +66,7 @@ func BenchmarkBacklogIntoPostgreSQL(b *testing.B) {
 	calls := writeBacklog(b, path)
 	for b.Loop() {
 		b.StopTimer()
-		s := stateStore(b)
+		s := storetest.Open(b, storetest.Database(b), b.Name())
 		c := traffic.NewCounter(traffic.Options{Store: s, Metrics: metrics.New("test")})
 		f := follow.New(follow.Options{Input: "file", Host: "here", Patterns: []string{path}, Format: proxylog.Auto, From: follow.Beginning, Counter: c})
 		ctx, stop := context.WithCancel(b.Context())
@@ -97,19 +95,4 @@ func BenchmarkBacklogIntoPostgreSQL(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(addresses*minutes, "address-minutes")
-}
-
-// stateStore is a fresh state database.
-func stateStore(b *testing.B) *store.Store {
-	b.Helper()
-	url := pgtest.NewDatabase(b)
-	s, err := store.Open(b.Context(), store.Options{URL: drift.Secret(url)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(s.Close)
-	if _, err := s.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	return s
 }

@@ -18,8 +18,8 @@ import (
 
 	"github.com/molecule-ai/billing-reconciler/admin"
 	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 )
 
 const opsToken = "ops-token-5ec7e7"
@@ -40,20 +40,8 @@ const (
 
 func answer(t *testing.T) *answering {
 	t.Helper()
-	url := pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		s, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		_, err = s.Migrate(ctx)
-		return err
-	})
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	url := storetest.Database(t)
+	s := storetest.Open(t, url, t.Name())
 	seed(t, s)
 	server, err := admin.New(admin.Options{Store: s, Tokens: []admin.Token{{Name: "ops", Role: admin.Operator, Hash: sha256.Sum256([]byte(opsToken))},
 		{Name: "eyes", Role: admin.Viewer, Hash: sha256.Sum256([]byte("eyes"))}}})

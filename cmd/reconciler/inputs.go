@@ -196,8 +196,21 @@ func (in *inputs) run(ctx context.Context, p *prepared) {
 		names = append(names, name)
 	}
 	in.service.metrics.Inputs(names)
+	r.work.Go(func() { in.retire(ctx, p, names) })
 	for name, one := range p.readers {
 		r.work.Go(func() { in.read(ctx, name, one) })
+	}
+}
+
+// retire forgets inputs that this host had once, and has no more.
+func (in *inputs) retire(ctx context.Context, p *prepared, names []string) {
+	host, _ := os.Hostname()
+	hosts := []string{"", host}
+	for _, known := range p.known {
+		hosts = append(hosts, known.Host)
+	}
+	if err := in.service.store.RetireInputs(ctx, hosts, names); err != nil && ctx.Err() == nil {
+		in.service.app.log.Warn("inputs that are not configured are still known", "error", err)
 	}
 }
 

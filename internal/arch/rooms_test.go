@@ -20,8 +20,8 @@ var rooms = []room{
 	{"desired/tenantschema", "a tenant's tables, for tests and the demo", []string{"drift", "github.com/jackc/pgx/v5"}},
 
 	{"observe/probe", "the shell probe and its decoder; text in, facts out", []string{"drift"}},
-	{"observe/ssm", "the one place that knows AWS", []string{
-		"drift", "metrics", "observe/probe", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "golang.org/x/sync", "golang.org/x/time",
+	{"observe/ssm", "the one place that knows AWS Systems Manager", []string{
+		"drift", "internal/awsclient", "metrics", "observe/probe", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "golang.org/x/sync", "golang.org/x/time",
 	}},
 	{"observe/proxylog", "log lines in, hits out", []string{
 		"drift", "metrics", "github.com/klauspost/compress", "github.com/valyala/fastjson", "golang.org/x/sync",
@@ -34,7 +34,7 @@ var rooms = []room{
 	}},
 	{"observe/proxylog/kafka", "a topic's partitions, read by a group; the one place that knows Kafka", []string{"observe/proxylog", "github.com/twmb/franz-go"}},
 	{"observe/proxylog/objects", "objects in S3 that SQS tells of", []string{
-		"observe/proxylog", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "golang.org/x/sync",
+		"internal/awsclient", "observe/proxylog", "github.com/aws/aws-sdk-go-v2",
 	}},
 	{"traffic", "counts batches for good and answers passes: it joins the log's words with our database", []string{
 		"drift", "metrics", "observe/proxylog", "reconcile", "store", "golang.org/x/sync",
@@ -42,6 +42,8 @@ var rooms = []room{
 	{"platform", "the tenant's admin API; the only package that may change the outside world", []string{"drift", "metrics", "golang.org/x/time"}},
 	{"notify", "who is told", []string{"drift", "metrics"}},
 	{"store", "our own PostgreSQL", []string{"drift", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", "github.com/riverqueue/river"}},
+
+	{"store/storetest", "state databases for tests", []string{"drift", "internal/localpg/pgtest", "store"}},
 
 	{"reconcile", "the loop: it joins desired, observed and acting by interfaces of its own, never by their packages", []string{
 		"drift", "metrics", "store", "golang.org/x/sync",
@@ -53,6 +55,7 @@ var rooms = []room{
 
 	{"internal/config", "the configuration; whoever needs a part of it is given that part", []string{"drift", "go.yaml.in/yaml/v4", "github.com/invopop/jsonschema", "github.com/fsnotify/fsnotify"}},
 	{"internal/sdnotify", "tells systemd how the daemon is; knows nothing of what it does", []string{"github.com/coreos/go-systemd/v22"}},
+	{"internal/awsclient", "credentials, region and endpoint of an account; asks nothing of AWS itself", []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}},
 	{"internal/localpg", "a private PostgreSQL; knows nothing of what it is for", []string{"github.com/jackc/pgx/v5", "github.com/fergusstrange/embedded-postgres"}},
 	{"internal/localpg/pgtest", "databases for tests", []string{"internal/localpg", "go.uber.org/goleak"}},
 	{"internal/tcpfault", "a TCP line that fails, for tests; carries bytes and knows no protocol", nil},
@@ -78,7 +81,7 @@ var guarded = []struct {
 	may  []string
 }{
 	{"net/http", "who can call out can change the world; law 4 counts on platform being alone, and the rest here only answers or asks", []string{
-		"platform", "notify", "admin", "observe/ssm", "observe/proxylog/receive", "observe/proxylog/objects", "internal/fleetsim/...", "cmd/reconciler",
+		"platform", "notify", "admin", "observe/ssm", "internal/awsclient", "observe/proxylog/receive", "observe/proxylog/objects", "internal/fleetsim/...", "cmd/reconciler",
 	}},
 	{"os/exec", "programs are run for the private PostgreSQL and the simulated machines alone", []string{"internal/localpg", "internal/fleetsim/..."}},
 	{"database/sql", "pgx without the layer above it", nil},

@@ -3,10 +3,6 @@ package ssm
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,22 +10,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/molecule-ai/billing-reconciler/internal/awsclient"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 )
 
 // Account says which account and region to speak to, and as whom.
-type Account struct {
-	Region   string
-	RoleARN  string // to assume; "": the process's own credentials, by the SDK's default chain
-	Endpoint string // of SSM in place of AWS's, for private links; on a loopback address a simulation, see isLoopback
-}
+type Account = awsclient.Account
 
 // Client is a connection to an account.
 type Client struct {
@@ -40,20 +30,6 @@ type Client struct {
 // answerWithin bounds one attempt of a call: the SDK itself waits for ever for
 // an answer on a connection that went dead.
 const answerWithin = 30 * time.Second
-
-// whole makes good for the SDK closing a request's body when the first byte of
-// the answer is there: its WriteTo then gives io.EOF, which io.Copy takes for a
-// failure, and net/http cuts the connection while the answer is being read. It
-// happens with an endpoint that is faster than our own goroutines, one on this
-// machine. Without WriteTo, Copy reads, and EOF is an end.
-type whole struct{ aws.HTTPClient }
-
-func (w whole) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	return w.HTTPClient.Do(r)
-}
 
 // told makes an error of the credentials known as one.
 type told struct{ aws.CredentialsProvider }
@@ -69,42 +45,17 @@ func (t told) Retrieve(ctx context.Context) (aws.Credentials, error) {
 // Connect prepares the SDK's client. Nothing is called but what the default
 // chain needs to find credentials.
 func Connect(ctx context.Context, account Account, m *metrics.Metrics) (*Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(account.Region), config.WithRetryer(newRetryer),
-		config.WithLogger(logging.Nop{}), // or it writes to the terminal
+	cfg, err := awsclient.Load(ctx, account, config.WithRetryer(newRetryer),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerWithin)), config.WithAPIOptions([]func(*middleware.Stack) error{counting(m)}))
 	if err != nil {
-		return nil, fmt.Errorf("aws credentials: %w", err)
-	}
-	cfg.HTTPClient = whole{cfg.HTTPClient}
-	simulated := isLoopback(account.Endpoint)
-	if simulated {
-		cfg.BaseEndpoint = aws.String(account.Endpoint)
-		cfg.Credentials = credentials.NewStaticCredentialsProvider("simulated", "simulated", "")
-	}
-	if account.RoleARN != "" {
-		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), account.RoleARN, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "billing-reconciler"
-		})
-		cfg.Credentials = aws.NewCredentialsCache(provider)
+		return nil, err
 	}
 	cfg.Credentials = told{cfg.Credentials}
-	toSSM := func(o *ssm.Options) {
-		if account.Endpoint != "" {
-			o.BaseEndpoint = aws.String(account.Endpoint)
+	return &Client{ssm.NewFromConfig(cfg, func(o *ssm.Options) {
+		if base := account.BaseEndpoint(); base != nil {
+			o.BaseEndpoint = base
 		}
-	}
-	return &Client{ssm.NewFromConfig(cfg, toSSM), sts.NewFromConfig(cfg)}, nil
-}
-
-// isLoopback tells whether an endpoint is on this machine. That is never AWS:
-// it gets all calls, of the token service too, and no real credential.
-func isLoopback(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+	}), sts.NewFromConfig(cfg)}, nil
 }
 
 // Identity tells as whom AWS sees us: the ARN.

@@ -7,7 +7,7 @@ CREATE TABLE traffic (
     bucket        timestamptz NOT NULL, -- the beginning
     address       inet NOT NULL,        -- '::': none that could be read
     source        text COLLATE "C" NOT NULL, -- '': nobody's
-    workspace     uuid NOT NULL,        -- the nil uuid: nobody's. With no source: one that a line names and nobody knows
+    workspace     uuid NOT NULL,        -- the nil uuid: nobody's. With no source: one that a line names, which nobody knows or several tenants have
     attribution   smallint NOT NULL,    -- 0 nobody's, 1 one of several, 2 by address, 3 named by the line
     operation     smallint NOT NULL,    -- 1 messages, 2 batches, 3 chat_completions, 4 responses
     class         smallint NOT NULL,    -- status / 100; 0: none was sent

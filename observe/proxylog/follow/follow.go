@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -39,27 +40,19 @@ type Options struct {
 }
 
 func (o *Options) complete() {
-	o.Poll = orElse(o.Poll, time.Second)
-	o.Flush = orElse(o.Flush, 50*time.Millisecond)
-	o.MaxGroups = orElse(o.MaxGroups, 100_000)
-	o.MaxBytes = orElse(o.MaxBytes, 64<<20)
-	o.Quiet = orElse(o.Quiet, 5*time.Second)
-	o.Settle = orElse(o.Settle, 10*time.Second)
-	o.Forget = orElse(o.Forget, 24*time.Hour)
+	o.Poll = cmp.Or(o.Poll, time.Second)
+	o.Flush = cmp.Or(o.Flush, 50*time.Millisecond)
+	o.MaxGroups = cmp.Or(o.MaxGroups, 100_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 64<<20)
+	o.Quiet = cmp.Or(o.Quiet, 5*time.Second)
+	o.Settle = cmp.Or(o.Settle, 10*time.Second)
+	o.Forget = cmp.Or(o.Forget, 24*time.Hour)
 	if o.Tally == nil {
 		o.Tally = &proxylog.TallyOptions{}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Follower follows the files of one input.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -61,11 +62,11 @@ func (o *Options) complete() error {
 	case o.Group == "":
 		return errors.New("kafka: no consumer group")
 	}
-	o.Flush = orElse(o.Flush, 50*time.Millisecond)
-	o.MaxGroups = orElse(o.MaxGroups, 100_000)
-	o.timing.state = orElse(o.timing.state, 20*time.Second)
-	o.timing.retry = orElse(o.timing.retry, 10*time.Second)
-	o.timing.answer = orElse(o.timing.answer, 10*time.Second)
+	o.Flush = cmp.Or(o.Flush, 50*time.Millisecond)
+	o.MaxGroups = cmp.Or(o.MaxGroups, 100_000)
+	o.timing.state = cmp.Or(o.timing.state, 20*time.Second)
+	o.timing.retry = cmp.Or(o.timing.retry, 10*time.Second)
+	o.timing.answer = cmp.Or(o.timing.answer, 10*time.Second)
 	if o.Tally == nil {
 		o.Tally = &proxylog.TallyOptions{}
 	}
@@ -76,14 +77,6 @@ func (o *Options) complete() error {
 		o.Password = func() string { return "" }
 	}
 	return nil
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Consumer reads one topic.

@@ -6,11 +6,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
-	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
@@ -44,15 +43,8 @@ func TestTortureInPostgreSQL(t *testing.T) {
 	if testing.Short() {
 		lines = 10_000
 	}
-	url := pgtest.NewDatabase(t)
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	url := storetest.Database(t)
+	s := storetest.Open(t, url, t.Name())
 	l := newLedger().nasty(8)
 	torture(t, lines, both{traffic.NewCounter(traffic.Options{Store: s, Metrics: metrics.New("test")}), l}, l)
 	db, err := pgx.Connect(t.Context(), url)

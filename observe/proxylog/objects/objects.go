@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -56,14 +57,14 @@ func (o *Options) complete() error {
 	if o.Queue == "" {
 		return errors.New("objects: no queue: name its URL")
 	}
-	o.Concurrency = orElse(o.Concurrency, 4)
-	o.MaxGroups = orElse(o.MaxGroups, 500_000)
-	o.Visibility = orElse(o.Visibility, 5*time.Minute)
-	o.Receives = orElse(o.Receives, 5)
-	o.Stalled = orElse(o.Stalled, time.Minute)
-	o.timing.state = orElse(o.timing.state, 20*time.Second)
-	o.timing.retry = orElse(o.timing.retry, time.Second)
-	o.timing.poll = orElse(o.timing.poll, 20*time.Second) // SQS's longest
+	o.Concurrency = cmp.Or(o.Concurrency, 4)
+	o.MaxGroups = cmp.Or(o.MaxGroups, 500_000)
+	o.Visibility = cmp.Or(o.Visibility, 5*time.Minute)
+	o.Receives = cmp.Or(o.Receives, 5)
+	o.Stalled = cmp.Or(o.Stalled, time.Minute)
+	o.timing.state = cmp.Or(o.timing.state, 20*time.Second)
+	o.timing.retry = cmp.Or(o.timing.retry, time.Second)
+	o.timing.poll = cmp.Or(o.timing.poll, 20*time.Second) // SQS's longest
 	if o.Tally == nil {
 		o.Tally = &proxylog.TallyOptions{}
 	}
@@ -71,14 +72,6 @@ func (o *Options) complete() error {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Reader reads the objects that one queue tells of.

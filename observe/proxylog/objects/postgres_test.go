@@ -8,11 +8,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
-	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
@@ -38,15 +37,8 @@ func TestTortureInPostgreSQL(t *testing.T) {
 		number = 40
 	}
 	lines := number * each
-	url := pgtest.NewDatabase(t)
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	url := storetest.Database(t)
+	s := storetest.Open(t, url, t.Name())
 	torture(t, newCloud(t), number, each, lossy{traffic.NewCounter(traffic.Options{Store: s, Metrics: metrics.New("test")}), &atomic.Int64{}})
 	db, err := pgx.Connect(t.Context(), url)
 	if err != nil {

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -177,7 +178,7 @@ func (o *otlpPush) protoRecord(b []byte) error {
 			body = f.bytes
 		}
 	}
-	o.entry.when = or(o.entry.when, observed)
+	o.entry.when = cmp.Or(o.entry.when, observed)
 	var err error
 	if o.body, err = appendBody(o.body[:0], body); err != nil {
 		return err

@@ -1,6 +1,9 @@
 package receive
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+)
 
 // json reads an ExportLogsServiceRequest in OTLP's JSON.
 func (o *otlpPush) json(b []byte) error {
@@ -48,7 +51,7 @@ func (o *otlpPush) jsonRecord(c *cursor) error {
 	if err != nil {
 		return err
 	}
-	o.entry.when = or(o.entry.when, observed)
+	o.entry.when = cmp.Or(o.entry.when, observed)
 	return o.read()
 }
 

@@ -9,10 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/internal/localpg/pgtest"
 	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/store"
+	"github.com/molecule-ai/billing-reconciler/store/storetest"
 	"github.com/molecule-ai/billing-reconciler/traffic"
 )
 
@@ -20,20 +19,8 @@ import (
 // lose.
 func database(t testing.TB) (*store.Store, *pgx.Conn) {
 	t.Helper()
-	url := pgtest.NewDatabaseFrom(t, "state", func(ctx context.Context, url string) error {
-		s, err := store.Open(ctx, store.Options{URL: drift.Secret(url)})
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		_, err = s.Migrate(ctx)
-		return err
-	})
-	s, err := store.Open(t.Context(), store.Options{URL: drift.Secret(url), Name: "torture"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	url := storetest.Database(t)
+	s := storetest.Open(t, url, "torture")
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

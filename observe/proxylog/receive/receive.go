@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -51,11 +52,11 @@ type Receiver struct {
 
 // New makes a Receiver.
 func New(o Options) *Receiver {
-	o.MaxBody = or(o.MaxBody, maxBody)
-	o.MaxText = or(o.MaxText, maxText)
-	o.MaxLines = or(o.MaxLines, maxLines)
-	o.MaxWait = or(o.MaxWait, maxWait)
-	o.InFlight = or(o.InFlight, inFlight)
+	o.MaxBody = cmp.Or(o.MaxBody, maxBody)
+	o.MaxText = cmp.Or(o.MaxText, maxText)
+	o.MaxLines = cmp.Or(o.MaxLines, maxLines)
+	o.MaxWait = cmp.Or(o.MaxWait, maxWait)
+	o.InFlight = cmp.Or(o.InFlight, inFlight)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -63,14 +64,6 @@ func New(o Options) *Receiver {
 		o.Tally = &proxylog.TallyOptions{}
 	}
 	return &Receiver{Options: o, budget: budget{total: o.InFlight, most: max(o.InFlight, largestPush*o.MaxText)}}
-}
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // Run tells now and then that the input is ready, until ctx ends.
