@@ -158,16 +158,21 @@ func (l *ledger) State(_ context.Context, _ string, err error) error {
 	return nil
 }
 
-// until waits for a condition of the ledger, which is locked meanwhile.
+// until waits for a condition of the ledger, which is locked meanwhile: for as
+// long as lines arrive, and a minute longer, since how many arrive in a minute is
+// the machine's affair.
 func (l *ledger) until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	late := time.After(time.Minute)
+	late, had := time.After(time.Minute), 0
 	for {
 		l.mu.Lock()
-		done, news := ok(), l.news
+		done, news, has := ok(), l.news, len(l.lines)
 		l.mu.Unlock()
 		if done {
 			return
+		}
+		if has > had {
+			late, had = time.After(time.Minute), has
 		}
 		select {
 		case <-news:

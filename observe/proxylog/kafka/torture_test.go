@@ -105,8 +105,9 @@ func TestARivalForOnePartition(t *testing.T) {
 }
 
 // torture has members come and go at random, some of them frozen for a while,
-// while lines are produced, and holds that each is counted once.
-func torture(t *testing.T, lines int, counter proxylog.Counter, l *ledger) {
+// while lines are produced, until all are counted: for as long as the count
+// grows, and a minute longer.
+func torture(t *testing.T, lines int, counter proxylog.Counter, counted func() int) {
 	const partitions = 6
 	c := cluster(t, partitions)
 	cl := client(t, c)
@@ -153,11 +154,19 @@ func torture(t *testing.T, lines int, counter proxylog.Counter, l *ledger) {
 			}
 		}
 	}
-	l.has(t, lines)
+	late, had := time.Now().Add(time.Minute), 0
+	for n := counted(); n < lines; n = counted() {
+		if n > had {
+			late, had = time.Now().Add(time.Minute), n
+		}
+		if time.Now().After(late) {
+			t.Fatalf("%d of %d lines are counted, and no more for a minute", n, lines)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	for _, m := range members {
 		m.end()
 	}
-	l.exactly(t, 0, lines)
 	t.Logf("%d lines, %d changes of members", lines, changes)
 }
 
@@ -167,5 +176,10 @@ func TestTorture(t *testing.T) {
 		lines = 20_000
 	}
 	l := newLedger().nasty(7)
-	torture(t, lines, l, l)
+	torture(t, lines, l, func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.lines)
+	})
+	l.exactly(t, 0, lines)
 }
