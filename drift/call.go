@@ -5,6 +5,7 @@ import "time"
 // CallResult says how a call to reprovision a workspace ended, as far as is known.
 type CallResult string
 
+// The results. All but accepted and uncertain are certain: nothing was done.
 const (
 	CallAccepted    CallResult = "accepted"    // the platform has begun
 	CallNoop        CallResult = "noop"        // nothing to restart

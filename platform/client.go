@@ -1,6 +1,7 @@
-// Package platform speaks to a tenant's workspace-server: the read endpoint
-// for billing modes. It is the only room of the house that calls a platform,
-// and it holds what acting will need: one pace a tenant, for the customer's own
+// Package platform speaks to a tenant's workspace-server: it reads billing
+// modes, and has workspaces provisioned again. It is the only room of the house
+// that calls a platform, and an Actor the only thing in it that changes
+// anything; a Client reads. Both share one pace a tenant, for the customer's own
 // page shares the rate limit.
 //
 // It promises that the admin token goes to the configured URL and nowhere else,
@@ -90,7 +91,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	var last *refusal
 	for attempt := range maxAttempts {
-		if err := c.pace.wait(ctx); err != nil {
+		if err := c.pace.wait(ctx, nil); err != nil {
 			if last != nil {
 				return nil, last // what the platform said, rather than our having given up waiting
 			}
@@ -114,19 +115,13 @@ func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (c *Client) try(ctx context.Context, path string) ([]byte, *refusal) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	req, err := c.request(ctx, http.MethodGet, path)
 	if err != nil {
-		return nil, &refusal{error: bare(err), own: true}
-	}
-	if token := c.opts.AdminToken.Reveal(); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	if c.opts.OrgID != "" {
-		req.Header.Set("X-Molecule-Org-Id", c.opts.OrgID)
+		return nil, &refusal{error: c.bare(err), own: true}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, &refusal{error: bare(err), again: ctx.Err() == nil}
+		return nil, &refusal{error: c.bare(err), again: ctx.Err() == nil}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	c.pace.heed(resp)
@@ -137,11 +132,35 @@ func (c *Client) try(ctx context.Context, path string) ([]byte, *refusal) {
 	return body, judge(resp.StatusCode, body)
 }
 
+// request makes a request without a body, with what the platform demands of
+// every caller.
+func (c *Client) request(ctx context.Context, method, path string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if token := c.opts.AdminToken.Reveal(); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if c.opts.OrgID != "" {
+		req.Header.Set("X-Molecule-Org-Id", c.opts.OrgID)
+	}
+	return req, nil
+}
+
+// errEchoed stands for an error that quotes a peer which sends back what it was
+// sent.
+var errEchoed = errors.New("the answer is not HTTP, and holds the admin token")
+
 // bare takes the method and the URL off an error: the source says which
-// platform it was, and errors that are the same count as one.
-func bare(err error) error {
+// platform it was, and errors that are the same count as one. The token does
+// not pass, though a peer that is no platform may have it quoted.
+func (c *Client) bare(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		return wrapped.Err
+		err = wrapped.Err
+	}
+	if token := c.opts.AdminToken.Reveal(); token != "" && strings.Contains(err.Error(), token) {
+		return errEchoed
 	}
 	return err
 }

@@ -37,16 +37,26 @@ func newPace(perMinute int) *pace {
 	return &pace{limiter: rate.NewLimiter(refill, burst)}
 }
 
+// held is why a call may not start in the time that its caller has: it would
+// be one too many.
+type held struct {
+	error
+	again time.Duration // when it may; 0: not known
+}
+
+// errShare: the limit is ours, not the platform's.
+var errShare = errors.New("no time left: our own share of requests is spent (sources[].platform.requests_per_minute)")
+
 // wait returns when a call may start. It fails where ctx ends before that, or
-// would.
-func (p *pace) wait(ctx context.Context) error {
+// would, and while the platform is spared, unless for the reason except.
+func (p *pace) wait(ctx context.Context, except error) error {
 	for admitted := false; ; {
-		pause, err := p.pause()
+		pause, err := p.pause(except)
 		switch deadline, ok := ctx.Deadline(); {
 		case err != nil:
 			return err
 		case pause > maxPause, pause > 0 && ok && time.Until(deadline) < pause:
-			return fmt.Errorf("the platform asked for silence for another %s", pause.Round(time.Second))
+			return held{fmt.Errorf("the platform asked for silence for another %s", pause.Round(time.Second)), pause}
 		case pause > 0:
 			err = sleep(ctx, pause)
 		case admitted:
@@ -68,7 +78,7 @@ func (p *pace) admit(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return errors.New("no time left: our own share of requests is spent (sources[].platform.requests_per_minute)")
+	return held{error: errShare}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -82,11 +92,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (p *pace) pause() (time.Duration, error) {
+func (p *pace) pause(except error) (time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.broken != nil && now.Before(p.spared) {
+	if p.broken != nil && now.Before(p.spared) && !errors.Is(p.broken, except) {
 		return 0, p.broken
 	}
 	return p.resume.Sub(now), nil
