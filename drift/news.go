@@ -22,8 +22,11 @@ var beginnings = map[EventKind]struct {
 }
 
 // Ends gives the kind of event that began what this one ends; "": it ends
-// nothing.
-func (n *News) Ends() EventKind { return beginnings[n.Kind].kind }
+// nothing. With it comes how severe that always is; "": a drift says it.
+func (n *News) Ends() (begun EventKind, severity Severity) {
+	b := beginnings[n.Kind]
+	return b.kind, b.severity
+}
 
 // Reaches tells whether somebody who wants to hear of nothing below least is
 // told. Who heard that something began hears of its end, however mild it was by
@@ -33,7 +36,8 @@ func (n *News) Reaches(least Severity) bool {
 	if least == "" || least == Low || reaches(n.Severity, least) {
 		return true
 	}
-	return n.Ends() != "" && (reaches(n.Announced, least) || reaches(beginnings[n.Kind].severity, least))
+	begun, severity := n.Ends()
+	return begun != "" && (reaches(n.Announced, least) || reaches(severity, least))
 }
 
 // reaches: no severity is below all of them.

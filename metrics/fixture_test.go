@@ -32,6 +32,7 @@ func ticking(opts ...metrics.Option) (*metrics.Metrics, *clock) {
 	c := &clock{noon}
 	m := metrics.New("1.2.3", append(opts, metrics.WithClock(c.read))...)
 	m.Inputs([]string{"file"})
+	m.Sinks([]string{"slack"})
 	return m, c
 }
 

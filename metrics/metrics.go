@@ -30,29 +30,30 @@ type Metrics struct {
 	AWSRequests *prometheus.CounterVec
 	// LogLines counts log lines by {input, result}: understood, not_understood.
 	LogLines *prometheus.CounterVec
-	// Notifications counts messages by {sink, result}.
-	Notifications *prometheus.CounterVec
 	// Reprovisions counts reprovisions that ended, by {result}.
 	Reprovisions *prometheus.CounterVec
 
-	passSeconds  *prometheus.HistogramVec // by source
-	sourceErrors *prometheus.CounterVec   // by source
-	driftOpened  *prometheus.CounterVec   // by source, severity
-	driftClosed  *prometheus.CounterVec   // by result
-	detection    prometheus.Histogram
-	storeErrors  *prometheus.CounterVec // by operation
-	paused       *prometheus.GaugeVec   // by scope
-	leader       prometheus.Gauge
-	leases       prometheus.Gauge
-	sources      prometheus.Gauge
-	reloadOK     prometheus.Gauge
-	reloadedAt   prometheus.Gauge
-	drained      *prometheus.CounterVec // by source
-	lag          *prometheus.GaugeVec   // by input
-	lineAt       *prometheus.GaugeVec   // by input
-	blind        *prometheus.GaugeVec   // by input
-	strays       prometheus.Gauge
-	inputs       atomic.Pointer[[]string] // the configured ones
+	passSeconds   *prometheus.HistogramVec // by source
+	sourceErrors  *prometheus.CounterVec   // by source
+	driftOpened   *prometheus.CounterVec   // by source, severity
+	driftClosed   *prometheus.CounterVec   // by result
+	detection     prometheus.Histogram
+	storeErrors   *prometheus.CounterVec // by operation
+	paused        *prometheus.GaugeVec   // by scope
+	leader        prometheus.Gauge
+	leases        prometheus.Gauge
+	sources       prometheus.Gauge
+	reloadOK      prometheus.Gauge
+	reloadedAt    prometheus.Gauge
+	drained       *prometheus.CounterVec // by source
+	notifications *prometheus.CounterVec // by sink, result
+	lag           *prometheus.GaugeVec   // by input
+	lineAt        *prometheus.GaugeVec   // by input
+	blind         *prometheus.GaugeVec   // by input
+	sinkBehind    *prometheus.GaugeVec   // by sink
+	strays        prometheus.Gauge
+	inputs        atomic.Pointer[[]string] // the configured ones
+	sinks         atomic.Pointer[[]string] // the configured ones
 
 	standing *standing // all that is known of the sources that this replica holds
 }
@@ -90,9 +91,9 @@ func New(version string, opts ...Option) *Metrics {
 	m.histograms()
 	build := gauges("build_info", "Always 1; the labels say what runs.", "version", "go_version")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.Notifications, m.Reprovisions,
+	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.notifications, m.Reprovisions,
 		m.passSeconds, m.sourceErrors, m.driftOpened, m.driftClosed, m.detection, m.storeErrors, m.paused, m.leader, m.leases,
-		m.sources, m.reloadOK, m.reloadedAt, m.drained, m.lag, m.lineAt, m.blind, m.strays, build, m.standing,
+		m.sources, m.reloadOK, m.reloadedAt, m.drained, m.lag, m.lineAt, m.blind, m.sinkBehind, m.strays, build, m.standing,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.zero()
 	return m
@@ -103,7 +104,7 @@ func (m *Metrics) counters() {
 	m.Observations = counters("observations_total", "Looks at workspaces, by witness and result.", "witness", "result")
 	m.AWSRequests = counters("aws_requests_total", "AWS API calls, every retry counted, by operation and result.", "operation", "result")
 	m.LogLines = counters("log_lines_total", "Proxy log lines read, by input and whether they were understood.", "input", "result")
-	m.Notifications = counters("notifications_total", "Messages to people and systems, by sink and result.", "sink", "result")
+	m.notifications = counters("notifications_total", "Messages to people and systems, by sink and result.", "sink", "result")
 	m.Reprovisions = counters("reprovisions_total", "Reprovisions that ended, by result.", "result")
 	m.sourceErrors = counters("source_errors_total", "Passes that could not read their source.", "source")
 	m.driftOpened = counters("drift_opened_total", "Drifts that opened, by their severity then.", "source", "severity")
@@ -120,6 +121,7 @@ func (m *Metrics) gauges() {
 	m.lag = gauges("log_lag_seconds", "Time since the oldest line that is known and not counted yet; 0: all are.", "input")
 	m.lineAt = gauges("log_last_line_timestamp_seconds", "When a line last came from the input, in Unix seconds; 0: none has.", "input")
 	m.blind = gauges("log_blind", "1 while the input cannot be read, has no reader or is silent for too long; told by the leader.", "input")
+	m.sinkBehind = gauges("notifications_behind_seconds", "How long the sink has failed, or an event has waited for it; 0: neither. Every replica says the same.", "sink")
 	m.strays = gauge("unattributed_calls", "Billed calls of the last while from addresses that no workspace held; told by the leader.")
 	m.reloadOK = gauge("config_reload_success", "0 while the configuration in force is older than the file, because the file was refused.")
 	m.reloadedAt = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was read, in Unix seconds.")

@@ -40,7 +40,7 @@ var reasons = []drift.Rule{
 var scopes = []string{"all", "source", "workspace"}
 
 // StoreOperations are the words for StoreError.
-var StoreOperations = []string{"apply", "count", "events", "inputs", "lease", "looks", "maintain", "pauses", "read", other}
+var StoreOperations = []string{"apply", "count", "events", "inputs", "lease", "looks", "maintain", "notify", "pauses", "read", other}
 
 // vocabulary is what the labels of a counter can say, a column a label.
 type vocabulary [][]string
@@ -54,7 +54,6 @@ func (m *Metrics) zero() {
 		{touch(m.ProxyHits), vocabulary{{"attributed", "ambiguous", "unattributed"}, {"billed", "rejected"}}},
 		{touch(m.Observations), vocabulary{{Container}, {"observed", "not_running", "unreachable", "unsupported", "not_asked"}}},
 		{touch(m.AWSRequests), vocabulary{{"SendCommand", "ListCommands", "ListCommandInvocations", "DescribeInstanceInformation"}, {"ok", "throttled", "error"}}},
-		{touch(m.Notifications), vocabulary{{"webhook", "slack", "alertmanager"}, {"ok", "error"}}},
 		{touch(m.Reprovisions), vocabulary{{"verified", "ineffective", "failed"}}},
 		{touch(m.driftClosed), vocabulary{plain(drift.CloseResults)}},
 		{touch(m.storeErrors), vocabulary{StoreOperations}},

@@ -39,7 +39,8 @@ type Daemon struct {
 	desk      desk
 	strangers strangers
 	pauses    pauses
-	wake      struct{ keep, looks, pauses, passes chan struct{} }
+	wake      struct{ keep, looks, pauses, passes, sinks chan struct{} }
+	bell      bell // rings when there is something to tell
 
 	mu      sync.Mutex
 	holders map[string]*holder // by source
@@ -71,7 +72,7 @@ type Options struct {
 // New makes a daemon; Run starts it.
 func New(opts Options) *Daemon {
 	d := &Daemon{store: opts.Store, replica: opts.Replica, metrics: opts.Metrics, log: opts.Log, opts: opts, holders: map[string]*holder{}}
-	for _, c := range []*chan struct{}{&d.wake.keep, &d.wake.looks, &d.wake.pauses, &d.wake.passes} {
+	for _, c := range []*chan struct{}{&d.wake.keep, &d.wake.looks, &d.wake.pauses, &d.wake.passes, &d.wake.sinks} {
 		*c = make(chan struct{}, 1)
 	}
 	d.gate, d.desk = newGate(opts.World.Limits.SourcesAtOnce), newDesk()
@@ -88,6 +89,7 @@ func (d *Daemon) Use(w *World) {
 	d.metrics.Interval(w.Limits.Interval)
 	signal(d.wake.keep)
 	signal(d.wake.passes)
+	signal(d.wake.sinks)
 }
 
 // Run walks until ctx ends. Then nothing new is begun, looks under way are given
@@ -103,7 +105,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.opts.OnReady()
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context){d.listen, d.keepLeases, d.watchPauses, d.runRounds, d.answerLooks, d.chores} {
+	for _, loop := range []func(context.Context){d.listen, d.keepLeases, d.watchPauses, d.runRounds, d.answerLooks, d.chores, d.deliver} {
 		group.Go(func() error {
 			loop(ctx)
 			return nil
@@ -173,7 +175,10 @@ func (d *Daemon) listen(ctx context.Context) {
 			signal(d.wake.looks)
 		case store.ChannelLease:
 			signal(d.wake.keep)
+		case store.ChannelEvent:
+			d.bell.ring()
 		default:
+			d.bell.ring()
 			signal(d.wake.pauses)
 			signal(d.wake.looks)
 		}

@@ -20,6 +20,7 @@ type World struct {
 	Policy      *drift.Policy
 	Credentials []string
 	Limits      Limits
+	Sinks       []Sink // who is told
 	Close       func() // called once, when nobody walks through it any more; nil: nothing to close
 }
 

@@ -110,9 +110,14 @@ func (s *service) openWorld(ctx context.Context, cfg *config.Config) (*reconcile
 	if err != nil {
 		return nil, err
 	}
+	told, err := openSinks(cfg)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
 	id := resolverID(w)
 	world := &reconcile.World{Sources: w.sources, Resolver: w.resolver, ResolverID: id, Observer: w.observer, Policy: w.policy,
-		Credentials: w.credentials, Limits: limitsOf(cfg), Close: w.close}
+		Credentials: w.credentials, Limits: limitsOf(cfg), Sinks: told.list, Close: func() { told.close(); w.close() }}
 	if len(cfg.Observe.Logs) > 0 {
 		world.Witness = &traffic.Witness{Store: s.store.Store, Grace: cfg.Observe.TrafficGrace.Duration}
 	}

@@ -40,7 +40,7 @@ var rooms = []room{
 		"drift", "metrics", "observe/proxylog", "reconcile", "store", "golang.org/x/sync",
 	}},
 	{"platform", "the tenant's admin API; the only package that may change the outside world", []string{"drift", "metrics", "golang.org/x/time"}},
-	{"notify", "who is told", []string{"drift", "metrics"}},
+	{"notify", "who is told", []string{"drift", "metrics", "github.com/standard-webhooks/standard-webhooks/libraries"}},
 	{"store", "our own PostgreSQL", []string{"drift", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", "github.com/riverqueue/river"}},
 
 	{"store/storetest", "state databases for tests", []string{"drift", "internal/localpg/pgtest", "store"}},

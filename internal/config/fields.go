@@ -177,4 +177,5 @@ func (l *loader) complete(c *Config) {
 		c.Policy.StripList = slices.Clone(drift.DefaultStripList)
 		delete(l.origins, "policy.strip_list")
 	}
+	l.nameSinks(c)
 }

@@ -16,7 +16,7 @@ import (
 // sources are this package's structs as written: their comments are the
 // descriptions of the keys, in one place for readers of code, schema and docs.
 //
-//go:embed config.go daemon.go observe.go remediate.go admin.go
+//go:embed config.go daemon.go observe.go remediate.go notify.go admin.go
 var sources embed.FS
 
 // Schema gives the JSON schema of the configuration, for editors.
