@@ -173,7 +173,7 @@ func (c *courier) turn(ctx context.Context) (wait time.Duration) {
 		return wait
 	}
 	news := k.News
-	wanted, wait, err := c.passOver(ctx, k)
+	wanted, err := c.passOver(ctx, k)
 	if err == nil {
 		wait, err = c.tell(ctx, k, wanted)
 	}
@@ -191,7 +191,7 @@ func (c *courier) turn(ctx context.Context) (wait time.Duration) {
 const newsMost = 1000
 
 // passOver gives what the sink wants to hear, and is done with all else.
-func (c *courier) passOver(ctx context.Context, k *store.Claimed) (wanted []drift.News, _ time.Duration, err error) {
+func (c *courier) passOver(ctx context.Context, k *store.Claimed) (wanted []drift.News, err error) {
 	var others []drift.News
 	for i := range k.News {
 		if k.News[i].Reaches(c.sink.Least) {
@@ -203,7 +203,7 @@ func (c *courier) passOver(ctx context.Context, k *store.Claimed) (wanted []drif
 	if len(others) > 0 {
 		err = c.store.TellSink(ctx, k, store.Telling{Events: numbers(others)})
 	}
-	return wanted, 0, err
+	return wanted, err
 }
 
 // tell posts the messages one after the other, until one fails.
