@@ -153,13 +153,21 @@ func (m *Member) emission(p *drift.Policy, proxy Proxy, resolver *desired.Resolv
 }
 
 // model is the effective model as it is stored, which is how the platform
-// exports it.
+// exports it: a row of the workspace's own hides the tenant's of that name.
 func (m *Member) model() string {
-	if model := m.Secrets[drift.KeyMoleculeModel]; model != "" {
-		return model
+	for _, key := range []string{drift.KeyMoleculeModel, drift.KeyModel} {
+		model, own := m.Secrets[key]
+		if !own {
+			model = m.Tenant.Globals[key]
+		}
+		if model != "" {
+			return model
+		}
 	}
-	return m.Secrets[drift.KeyModel]
+	return ""
 }
 
 // usageToken is the member's at the platform's proxy.
-func usageToken(m *Member) string { return "usage-" + m.Row.InstanceID }
+func usageToken(m *Member) string { return tokenOf(m.Row.InstanceID) }
+
+func tokenOf(instance string) string { return "usage-" + instance }

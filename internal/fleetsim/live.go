@@ -63,7 +63,7 @@ func (s *Sim) turn(broken []*Member, random *rand.Rand) []*Member {
 	sample, _ := SampleOf(ReprovisionedEmpty)
 	for range 100 {
 		m := s.Members[random.IntN(len(s.Members))]
-		if m.Fault == "" && sample.For(m) {
+		if s.mayGet(m, sample) {
 			if s.Break(m, ReprovisionedEmpty) == nil {
 				broken = append(broken, m)
 			}
@@ -71,6 +71,13 @@ func (s *Sim) turn(broken []*Member, random *rand.Rand) []*Member {
 		}
 	}
 	return broken
+}
+
+// mayGet tells whether nothing is wrong with a member that the sample would suit.
+func (s *Sim) mayGet(m *Member, sample Sample) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.Fault == "" && !m.gone && sample.For(m)
 }
 
 // writeConfig writes the configuration that an operator of this fleet would

@@ -13,14 +13,17 @@ import (
 )
 
 // PlatformAPI is the admin API of every tenant's workspace-server, each below
-// /<tenant>: the read endpoint, with the platform's own answers to a missing
-// organisation, a wrong one, a wrong token and too many requests.
+// /<tenant>: the read endpoint and the restart, with the platform's own answers
+// to a missing organisation, a wrong one, a wrong token and too many requests.
 type PlatformAPI struct {
 	Token     drift.Secret
 	PerMinute int // one bucket a tenant; default 600
 	// Mode answers for a workspace of a tenant; ok is false for an unknown id,
 	// which the platform answers with its default.
 	Mode func(tenant, id string) (path drift.Path, override string, ok bool)
+	// Restart answers a restart; nil: there is no such route. turned is the answer
+	// of the door, nil where it let the call in.
+	Restart func(w http.ResponseWriter, r *http.Request, tenant, id string, turned *answer)
 
 	mu      sync.Mutex
 	buckets map[string]*bucket
@@ -34,20 +37,60 @@ type bucket struct {
 // ServeHTTP implements http.Handler.
 func (p *PlatformAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tenant, route, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	turned := p.door(w, r, tenant)
+	id, restart := restartOf(r.Method, route)
+	switch {
+	case restart && p.Restart != nil:
+		p.Restart(w, r, tenant, id, turned)
+	case turned != nil:
+		turned.give(w)
+	default:
+		p.route(w, r, tenant, route)
+	}
+}
+
+// door tells why a call is turned away; nil: it is not.
+func (p *PlatformAPI) door(w http.ResponseWriter, r *http.Request, tenant string) *answer {
 	want := []byte("Bearer " + p.Token.Reveal())
 	org := r.Header.Get("X-Molecule-Org-Id")
 	switch {
 	case org == "":
-		reply(w, http.StatusBadRequest, map[string]string{"code": "TENANT_ORG_HEADER_REQUIRED"})
+		return &answer{http.StatusBadRequest, map[string]string{"code": "TENANT_ORG_HEADER_REQUIRED"}}
 	case org != OrgOf(tenant):
-		w.WriteHeader(http.StatusNotFound) // empty on purpose: the platform does so
+		return &answer{http.StatusNotFound, nil} // empty on purpose: the platform does so
 	case subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1:
-		reply(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
+		return &answer{http.StatusUnauthorized, fault("unauthorized")}
 	case !p.admit(w, tenant):
-		reply(w, http.StatusTooManyRequests, map[string]string{"error": "rate limited"})
-	default:
-		p.route(w, r, tenant, route)
+		return &answer{http.StatusTooManyRequests, fault("rate limited")}
 	}
+	return nil
+}
+
+// answer is what the platform says; without words the body is empty, and with
+// status 0 there is no answer at all.
+type answer struct {
+	status int
+	words  map[string]string
+}
+
+func fault(words string) map[string]string { return map[string]string{"error": words} }
+
+func (a *answer) give(w http.ResponseWriter) {
+	if a.words == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	reply(w, a.status, a.words)
+}
+
+// word is the answer in a word or two.
+func (a *answer) word() string {
+	for _, key := range []string{"status", "error", "code"} {
+		if a.words[key] != "" {
+			return a.words[key]
+		}
+	}
+	return "unreadable"
 }
 
 // OrgOf is the organisation id that a tenant's API demands.

@@ -62,6 +62,13 @@ func (r *recorder) set(instance string, host machine.Host) {
 	r.hosts[instance] = p
 }
 
+// drop says that there is no such instance any more.
+func (r *recorder) drop(instance string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.hosts, instance)
+}
+
 func (r *recorder) host(instance string) *played {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -149,12 +156,23 @@ func (s *Sim) Shells() int {
 	return int(s.recorder.shells.Load())
 }
 
-// Host gives what a member's machine is at present.
+// Host gives what a member's machine is at present; the zero Host where it has
+// no instance.
 func (s *Sim) Host(m *Member) machine.Host {
+	instance := s.Standing(m).InstanceID
 	if s.recorder != nil {
-		return s.recorder.host(m.Row.InstanceID).host
+		if p := s.recorder.host(instance); p != nil {
+			return p.host
+		}
+		return machine.Host{}
 	}
-	return s.machines[m.Row.InstanceID].Host()
+	s.boxes.RLock()
+	box := s.machines[instance]
+	s.boxes.RUnlock()
+	if box == nil {
+		return machine.Host{}
+	}
+	return box.Host()
 }
 
 // settle makes the member's machine what the member is.
@@ -164,5 +182,8 @@ func (s *Sim) settle(m *Member) error {
 		s.recorder.set(id, s.host(m))
 		return nil
 	}
-	return s.machines[id].Set(s.host(m))
+	s.boxes.RLock()
+	box := s.machines[id]
+	s.boxes.RUnlock()
+	return box.Set(s.host(m))
 }

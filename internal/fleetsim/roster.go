@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,6 +42,13 @@ type Member struct {
 	Terminated bool          // its instance is gone from the inventory
 	Status     string        // what SSM says became of a command there, in place of running it
 	Details    string
+
+	turn   sync.Mutex // restarts follow each other
+	flying int        // restarts that have not ended
+	cycles int        // that have begun
+	gone   bool       // it has no instance at present
+	also   Fault      // besides Fault
+	past   []string   // instances that it had
 }
 
 // The incident's workspace, as it was on 2026-05-28.

@@ -1,12 +1,15 @@
 package fleetsim
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +44,7 @@ type Options struct {
 	Interval   time.Duration    // between its passes; default 5 s
 	Recorded   bool             // a shell for each shape of machine and not for each look: for fleets above 1,000
 	SSM        ssmsim.Options   // how nasty AWS is; Runner is set
+	Platform   PlatformOptions  // how workspaces are provisioned again
 	Adjust     func(*Sim) error // last changes before anything runs
 }
 
@@ -64,9 +68,19 @@ type Sim struct {
 	pg        *localpg.Server
 	ownPG     bool
 	databases []string
-	mu        sync.Mutex
-	machines  map[string]*machine.Machine // by instance; none where recorder is
-	recorder  *recorder
+	byID      map[string]*Member
+	ledgers   map[*Tenant]*ledger
+	restarts  *restarts
+
+	mu     sync.Mutex // what members are, and the addresses
+	random *rand.Rand
+	held   map[netip.Addr]bool // public addresses of members
+	free   []place             // that were held, where they are given away
+	places int                 // tried so far
+
+	boxes    sync.RWMutex
+	machines map[string]*machine.Machine // by instance; none where recorder is
+	recorder *recorder
 }
 
 // Where the simulated platform's proxy is; nobody calls it, its log is written.
@@ -77,7 +91,8 @@ const adminToken = drift.Secret("demo-admin-token")
 // Start makes the fleet and everything around it. Close ends it.
 func Start(ctx context.Context, opts Options) (sim *Sim, err error) {
 	opts = opts.withDefaults()
-	sim = &Sim{proxy: Proxy{proxyBase}, listen: opts.Listen, interval: opts.Interval, machines: map[string]*machine.Machine{}}
+	sim = &Sim{proxy: Proxy{proxyBase}, listen: opts.Listen, interval: opts.Interval, machines: map[string]*machine.Machine{},
+		byID: map[string]*Member{}, ledgers: map[*Tenant]*ledger{}, held: map[netip.Addr]bool{}, random: rand.New(rand.NewPCG(opts.Seed, 8))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, sim.Close())
@@ -168,7 +183,7 @@ func (s *Sim) stateDatabase(ctx context.Context, opts Options) error {
 	if opts.Listen == "" {
 		return nil
 	}
-	name := "state_" + strings.ToLower(rand.Text())
+	name := "state_" + strings.ToLower(crand.Text())
 	url, err := s.pg.CreateDatabase(ctx, name, "")
 	if err != nil {
 		return err
@@ -185,12 +200,17 @@ func (s *Sim) people(ctx context.Context, opts Options) error {
 		m.Desired = s.Resolver.Desired(m.workspace())
 	}
 	s.afflict(opts)
+	for _, m := range s.Members {
+		s.byID[m.Row.ID], s.held[m.Public] = m, true
+	}
+	slots := make(chan struct{}, 8)
 	for i, t := range s.Tenants {
-		database := fmt.Sprintf("fleet_%s_%d", strings.ToLower(rand.Text()), i) // a server may have several fleets
+		database := fmt.Sprintf("fleet_%s_%d", strings.ToLower(crand.Text()), i) // a server may have several fleets
 		if err := t.fill(ctx, s.pg, database, s.Members); err != nil {
 			return err
 		}
 		s.databases = append(s.databases, database)
+		s.ledgers[t] = &ledger{url: t.URL, old: t.Old, key: t.Key, slots: slots}
 	}
 	return nil
 }
@@ -215,7 +235,11 @@ func (s *Sim) serve(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
-	api := &PlatformAPI{Token: adminToken, PerMinute: 6000, Mode: s.readMode}
+	var err error
+	if s.restarts, err = newRestarts(s, opts); err != nil {
+		return err
+	}
+	api := &PlatformAPI{Token: adminToken, PerMinute: cmp.Or(opts.Platform.PerMinute, 6000), Mode: s.readMode, Restart: s.restarts.serve}
 	for _, handler := range []http.Handler{s.SSM, api} {
 		server, err := serve(ctx, handler)
 		if err != nil {
@@ -275,15 +299,16 @@ func (s *server) close() {
 
 // readMode answers as the platform's read endpoint does.
 func (s *Sim) readMode(tenant, id string) (path drift.Path, override string, ok bool) {
-	for _, m := range s.Members {
-		if m.Row.ID == id && m.Tenant.Name == tenant {
-			if m.Row.Override != nil {
-				override = *m.Row.Override
-			}
-			return s.Resolver.Desired(m.workspace()).ReadPath, override, true
-		}
+	m := s.byID[id]
+	if m == nil || m.Tenant.Name != tenant {
+		return drift.Path{}, "", false
 	}
-	return drift.Path{}, "", false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Row.Override != nil {
+		override = *m.Row.Override
+	}
+	return s.Resolver.Desired(m.workspace()).ReadPath, override, true
 }
 
 // Close ends everything and removes the directory.
@@ -291,6 +316,12 @@ func (s *Sim) Close() error {
 	var errs []error
 	for _, server := range slices.Backward(s.servers) {
 		server.close()
+	}
+	if s.restarts != nil {
+		errs = append(errs, s.restarts.close())
+	}
+	for _, ledger := range s.ledgers {
+		ledger.close()
 	}
 	if s.SSM != nil {
 		s.SSM.Close()

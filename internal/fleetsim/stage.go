@@ -54,8 +54,10 @@ func (s *Sim) host(m *Member) machine.Host {
 	e.InFiles = m.Row.ID[0] < '4' // a quarter of the fleet
 	stage := &scene{m: m, emission: e}
 	stage.env, stage.files = e.Environment()
-	if sample, ok := SampleOf(m.Fault); ok && sample.Do != nil {
-		sample.Do(stage)
+	for _, fault := range []Fault{m.Fault, m.also} {
+		if sample, ok := SampleOf(fault); ok && sample.Do != nil {
+			sample.Do(stage)
+		}
 	}
 	return machine.Host{State: boxes[m.Box], Env: stage.env, Secrets: stage.files, StartedAt: m.Started,
 		Image: "registry.example/molecule-workspace:1.42", PrivateIP: m.Private, PublicIP: m.Public}
@@ -88,15 +90,13 @@ func (s *Sim) BreakAgo(m *Member, f Fault) error {
 
 // Member gives the member of an id; nil: none.
 func (s *Sim) Member(id string) *Member {
-	i := slices.IndexFunc(s.Members, func(m *Member) bool { return m.Row.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return s.Members[i]
+	return s.byID[id]
 }
 
 // Planted lists every secret value of the fleet: none may ever be printed.
 func (s *Sim) Planted() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := []string{adminToken.Reveal()}
 	add := func(secrets map[string]string) {
 		for key, value := range secrets {
@@ -113,7 +113,9 @@ func (s *Sim) Planted() []string {
 	}
 	for _, m := range s.Members {
 		add(m.Secrets)
-		list = append(list, usageToken(m))
+		for _, instance := range append(m.past, m.Row.InstanceID) {
+			list = append(list, tokenOf(instance))
+		}
 	}
 	return list
 }
@@ -121,7 +123,10 @@ func (s *Sim) Planted() []string {
 func (s *Sim) provision(m *Member, f Fault, at time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.Fault, m.Box, m.Drains, m.Lost, m.Terminated = f, BoxRunning, false, 0, false
+	if m.gone {
+		return fmt.Errorf("provision %s: it has no instance at present", m.Row.ID)
+	}
+	m.Fault, m.also, m.Box, m.Drains, m.Lost, m.Terminated = f, "", BoxRunning, false, 0, false
 	m.Started = at.UTC().Truncate(time.Millisecond)
 	if err := s.settle(m); err != nil {
 		return fmt.Errorf("provision %s: %w", m.Row.InstanceID, err)
@@ -149,15 +154,22 @@ func (s *Sim) history() error {
 
 // call writes what a member would make the proxy log at a time.
 func (s *Sim) call(m *Member, at time.Time, random *rand.Rand) error {
+	s.mu.Lock()
 	through := m.Desired.Mode == drift.ModePlatformManaged && m.Fault == "" || m.Drains
-	if !through || m.Box != BoxRunning || at.Before(m.Started) {
-		return s.Log.Noise(at, m.Public)
+	from, gone := m.Public, m.gone
+	silent, anthropic := m.Box != BoxRunning || at.Before(m.Started), *m.Row.Runtime == drift.DefaultRuntime
+	s.mu.Unlock()
+	switch {
+	case gone:
+		return nil
+	case !through || silent:
+		return s.Log.Noise(at, from)
 	}
 	status := 200
 	if random.IntN(40) == 0 {
 		status = 529
 	}
-	return s.Log.Call(at, m.Public, *m.Row.Runtime == drift.DefaultRuntime, status)
+	return s.Log.Call(at, from, anthropic, status)
 }
 
 // register says in the inventory what the member's instance is.
@@ -179,7 +191,9 @@ func (s *Sim) Run(ctx context.Context, instance, script string) (stdout string, 
 	if s.recorder != nil {
 		return s.recorder.run(ctx, instance, script)
 	}
+	s.boxes.RLock()
 	box := s.machines[instance]
+	s.boxes.RUnlock()
 	if box == nil {
 		return "", 1
 	}

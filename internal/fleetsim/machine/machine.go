@@ -57,6 +57,14 @@ func (m *Machine) Set(host Host) error {
 	return nil
 }
 
+// Remove takes the machine away, once the looks under way are over. Whoever
+// looks afterwards finds none.
+func (m *Machine) Remove() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return os.RemoveAll(m.dir)
+}
+
 // Host gives what the machine is at present.
 func (m *Machine) Host() Host {
 	m.mu.RLock()

@@ -104,6 +104,14 @@ func (s *Sim) Remove(id string) {
 	delete(s.instances, id)
 }
 
+// Has tells whether an instance is in the inventory.
+func (s *Sim) Has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, has := s.instances[id]
+	return has
+}
+
 // Calls tells how often each operation was called, refused calls included.
 func (s *Sim) Calls() map[string]int {
 	s.mu.Lock()
