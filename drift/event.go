@@ -26,6 +26,17 @@ const (
 	EventInputResumed     EventKind = "input_resumed"
 	EventUnattributed     EventKind = "unattributed_traffic"
 	EventUnattributedOver EventKind = "unattributed_traffic_ended"
+
+	EventRequested        EventKind = "reprovision_requested" // by a person
+	EventBlocked          EventKind = "reprovision_blocked"   // what a person wanted, and what keeps from it
+	EventWouldReprovision EventKind = "would_reprovision"     // a dry run
+	EventReprovisioned    EventKind = "reprovision_started"   // the platform was called
+	EventNotReprovisioned EventKind = "reprovision_refused"   // it was called, and has done nothing
+	EventCured            EventKind = "reprovision_cured"
+	EventIneffective      EventKind = "reprovision_ineffective" // the same drift after it: its cause is stopped
+	EventWorse            EventKind = "reprovision_worse"
+	EventLost             EventKind = "workspace_lost" // it did not come back
+	EventApproved         EventKind = "approved"
 )
 
 // EventKinds lists them all.
@@ -33,6 +44,7 @@ var EventKinds = []EventKind{
 	EventDriftOpened, EventDriftWorsened, EventDriftReminder, EventDriftClosed, EventSurge, EventSurgeReminder, EventSurgeEnded, EventSurgeAccepted,
 	EventPaused, EventResumed, EventPauseExpired, EventSuppressed, EventUnsuppressed, EventSuppressionEnded,
 	EventInputBlind, EventInputResumed, EventUnattributed, EventUnattributedOver,
+	EventRequested, EventBlocked, EventWouldReprovision, EventReprovisioned, EventNotReprovisioned, EventCured, EventIneffective, EventWorse, EventLost, EventApproved,
 }
 
 // Event is one fact, in the past tense.
