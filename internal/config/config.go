@@ -66,6 +66,8 @@ type Source struct {
 	RoleARN string `yaml:"role_arn"`
 	// The tenant's admin API; without it the read endpoint is not asked and nothing can be reprovisioned.
 	Platform *Platform `yaml:"platform"`
+	// What differs from `remediate` for this tenant.
+	Remediate *SourceRemediate `yaml:"remediate"`
 }
 
 // Platform is a tenant's admin API.

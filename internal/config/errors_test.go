@@ -75,7 +75,7 @@ alerting: { remind_after: 2h, remind_at_most: 90m, settle: -1s }
 		`reconciler.yaml:12:52: sources[1].platform.requests_per_minute: must be at least 1`,
 		`reconciler.yaml:13:11: sources[2].name: "reno" is the name of sources[0] too (reconciler.yaml:5)`,
 		`reconciler.yaml:15:5: sources[2].name: doubled: the first is in line 13`,
-		`reconciler.yaml:16:5: sources[3]: must be a mapping with keys among name, database, encryption_key, region, role_arn, platform`,
+		`reconciler.yaml:16:5: sources[3]: must be a mapping with keys among name, database, encryption_key, region, role_arn, platform, remediate`,
 		`reconciler.yaml:18:3: policy.global_secrets: required`,
 		`reconciler.yaml:18:15: policy.deployment: must be one of saas, self_hosted; did you mean "saas"?`,
 		`reconciler.yaml:19:15: policy.strip_list: must be a list`,
