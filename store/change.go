@@ -16,7 +16,8 @@ type Change struct {
 	tx      pgx.Tx
 	now     time.Time // of the database
 	events  []drift.Event
-	notices map[[2]string]bool // channel and payload
+	notices map[[2]string]bool   // channel and payload
+	rearmed map[string]time.Time // when a person last let a cause go on, of those that were read
 }
 
 // change runs fn in a transaction, then writes the events of what it did.

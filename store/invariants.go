@@ -27,6 +27,14 @@ var invariants = []struct{ rule, sql string }{
 		"SELECT 'drift ' || d.id FROM drifts d WHERE d.closed_at IS NULL AND NOT EXISTS (SELECT FROM states s WHERE s.source = d.source AND s.id = d.workspace)"},
 	{"an address has one exclusive holder, or several that are not",
 		"SELECT host(address) FROM holdings WHERE upper_inf(during) GROUP BY address HAVING bool_or(exclusive) AND count(*) > 1"},
+	{"a workspace has at most one action under way",
+		"SELECT source || ' ' || workspace::text FROM actions WHERE " + underWay + " GROUP BY source, workspace HAVING count(*) > 1"},
+	{"an action under way has a budget and is queued",
+		"SELECT 'action ' || a.id FROM actions a WHERE " + underWay + " AND (opened_at IS NULL OR NOT EXISTS (SELECT FROM river_job j WHERE j.args->>'action' = a.id::text AND j.finalized_at IS NULL))"},
+	{"a dry run calls nothing",
+		"SELECT 'action ' || id FROM actions WHERE mode = 'dry_run' AND called_at IS NOT NULL"},
+	{"an action that the platform may have acted on has one event of that, another has none",
+		"SELECT 'action ' || a.id FROM actions a WHERE state IN ('proving', 'ended') AND called_at IS NOT NULL AND outcome IN ('', 'cured', 'cured_unproven', 'ineffective', 'worse', 'lost') AND (SELECT count(*) FROM events e WHERE e.kind = 'reprovision_started' AND e.source = a.source AND e.workspace = a.workspace AND e.summary LIKE 'action ' || a.id || ':%') <> 1"},
 }
 
 // brokenAtMost bounds what is told of one rule.

@@ -66,7 +66,7 @@ func (s *Store) goose(ctx context.Context) (applied []string, err error) {
 		return nil, err
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true), goose.WithSlog(s.log))
+		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true), goose.WithSlog(s.log), goose.WithGoMigrations(s.riverMigration()))
 	if err != nil {
 		return nil, err
 	}

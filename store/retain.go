@@ -23,6 +23,10 @@ const (
 	// looks at its source any more.
 	lookKept = 24 * time.Hour
 
+	// approvalKept is how long an approval that has run out is kept: it tells
+	// since when attempts count.
+	approvalKept = 30 * 24 * time.Hour
+
 	// batchKept is how long a batch that is sent again is recognised: longer than
 	// a queue keeps what it could not hand over (SQS: 14 days).
 	batchKept = 15 * 24 * time.Hour
@@ -72,6 +76,10 @@ func (r *Retention) steps() []step {
 		{"drifts", r.Drifts, `WITH old AS (SELECT id FROM drifts WHERE closed_at < clock_timestamp() - make_interval(secs => $1) ORDER BY closed_at LIMIT $2::bigint),
 			told AS (DELETE FROM events WHERE episode IN (SELECT id FROM old)),
 			gone AS (DELETE FROM drifts WHERE id IN (SELECT id FROM old) RETURNING 1) SELECT count(*) FROM gone`},
+		{"actions", r.Drifts, `WITH gone AS (DELETE FROM actions WHERE id IN
+			(SELECT id FROM actions WHERE ended_at < clock_timestamp() - make_interval(secs => $1) ORDER BY ended_at LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
+		{"approvals", approvalKept, `WITH gone AS (DELETE FROM approvals WHERE (source, workspace) IN
+			(SELECT source, workspace FROM approvals WHERE expires_at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
 		{"events", r.Events, `WITH gone AS (DELETE FROM events WHERE id IN
 			(SELECT id FROM events WHERE episode IS NULL AND at < clock_timestamp() - make_interval(secs => $1) ORDER BY at LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
 		{"holdings", r.Holdings, `WITH gone AS (DELETE FROM holdings WHERE id IN

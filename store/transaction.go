@@ -106,6 +106,7 @@ const (
 	lockHoldings = 2 // whoever learns who holds an address
 	lockEvents   = 3 // whoever appends events: taken last, held until the commit
 	lockSchema   = 4 // whoever migrates
+	lockActions  = 5 // whoever spends a budget of actions, or moves a ramp: before any row of theirs
 )
 
 func lock(ctx context.Context, tx pgx.Tx, number int) error {
