@@ -36,12 +36,19 @@ func TestJudge(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			findings := drift.Compare(p, row.facts)
 			verdict, _ := drift.Conclude(p, row.facts, findings)
-			got := drift.Judge(&drift.Case{Facts: row.facts, Policy: p, Verdict: verdict, Findings: findings, Platform: row.platform, Enforce: row.enforce})
+			got := drift.Judge(&drift.Case{Facts: row.facts, Policy: p, Verdict: verdict, Findings: findings, Platform: row.platform, Remedy: remedy(row.enforce), Now: row.facts.Observation.At})
 			if got.Rule != row.want || got.Words == "" {
 				t.Errorf("rule %s (%q), want %s", got.Rule, got.Words, row.want)
 			}
 		})
 	}
+}
+
+func remedy(enforce bool) *drift.Remedy {
+	if enforce {
+		return &drift.Remedy{Mode: drift.RemediateEnforce}
+	}
+	return nil
 }
 
 func TestRefusals(t *testing.T) {

@@ -83,7 +83,7 @@ func TestUnseenIsNeverActedOn(t *testing.T) {
 		f, p := anything(rt), anyPolicy(rt, t)
 		findings := drift.Compare(p, f)
 		verdict, _ := drift.Conclude(p, f, findings)
-		got := drift.Judge(&drift.Case{Facts: f, Policy: p, Verdict: verdict, Findings: findings, Platform: true, Enforce: true})
+		got := drift.Judge(&drift.Case{Facts: f, Policy: p, Verdict: verdict, Findings: findings, Platform: true, Remedy: remedy(true)})
 		if got.Rule == drift.RuleGo && (f.Observation.State != drift.Observed || f.Observation.EnvUnsafe || f.Desired.Source == drift.FromFallback) {
 			rt.Errorf("go, state %s, unsafe %v, source %s", f.Observation.State, f.Observation.EnvUnsafe, f.Desired.Source)
 		}

@@ -30,9 +30,8 @@ type Metrics struct {
 	AWSRequests *prometheus.CounterVec
 	// LogLines counts log lines by {input, result}: understood, not_understood.
 	LogLines *prometheus.CounterVec
-	// Reprovisions counts reprovisions that ended, by {result}.
-	Reprovisions *prometheus.CounterVec
 
+	reprovisions  *prometheus.CounterVec   // by result
 	passSeconds   *prometheus.HistogramVec // by source
 	sourceErrors  *prometheus.CounterVec   // by source
 	driftOpened   *prometheus.CounterVec   // by source, severity
@@ -91,7 +90,7 @@ func New(version string, opts ...Option) *Metrics {
 	m.histograms()
 	build := gauges("build_info", "Always 1; the labels say what runs.", "version", "go_version")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.notifications, m.Reprovisions,
+	m.Registry.MustRegister(m.ProxyHits, m.Observations, m.AWSRequests, m.LogLines, m.notifications, m.reprovisions,
 		m.passSeconds, m.sourceErrors, m.driftOpened, m.driftClosed, m.detection, m.storeErrors, m.paused, m.leader, m.leases,
 		m.sources, m.reloadOK, m.reloadedAt, m.drained, m.lag, m.lineAt, m.blind, m.sinkBehind, m.strays, build, m.standing,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -105,7 +104,7 @@ func (m *Metrics) counters() {
 	m.AWSRequests = counters("aws_requests_total", "AWS API calls, every retry counted, by operation and result.", "operation", "result")
 	m.LogLines = counters("log_lines_total", "Proxy log lines read, by input and whether they were understood.", "input", "result")
 	m.notifications = counters("notifications_total", "Messages to people and systems, by sink and result.", "sink", "result")
-	m.Reprovisions = counters("reprovisions_total", "Reprovisions that ended, by result.", "result")
+	m.reprovisions = counters("reprovisions_total", "Reprovisions that ended, by result.", "result")
 	m.sourceErrors = counters("source_errors_total", "Passes that could not read their source.", "source")
 	m.driftOpened = counters("drift_opened_total", "Drifts that opened, by their severity then.", "source", "severity")
 	m.driftClosed = counters("drift_closed_total", "Drifts that ended, by how.", "result")

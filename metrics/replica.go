@@ -65,3 +65,6 @@ func seconds(t time.Time) float64 {
 func touch(c *prometheus.CounterVec) func(...string) {
 	return func(words ...string) { c.WithLabelValues(words...) }
 }
+
+// Reprovisioned counts a reprovision that ended, by how: a drift.Outcome.
+func (m *Metrics) Reprovisioned(outcome string) { m.reprovisions.WithLabelValues(outcome).Inc() }

@@ -32,15 +32,20 @@ var severities = map[drift.Kind][]drift.Severity{
 }
 
 // reasons keep a drifted workspace from being reprovisioned.
-var reasons = []drift.Rule{
-	drift.RuleUnknown, drift.RuleDoubtful, drift.RuleNotRemediable, drift.RuleKnownRefusal, drift.RuleNoPlatform, drift.RuleOff,
-}
+var reasons = func() (rules []drift.Rule) {
+	for _, r := range drift.Rules {
+		if r != drift.RuleGo && r != drift.RuleOutOfScope && r != drift.RuleNoDrift {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}()
 
 // scopes are those of pauses, as the store words them.
 var scopes = []string{"all", "source", "workspace"}
 
 // StoreOperations are the words for StoreError.
-var StoreOperations = []string{"apply", "count", "events", "inputs", "lease", "looks", "maintain", "notify", "pauses", "read", other}
+var StoreOperations = []string{"act", "apply", "count", "events", "inputs", "lease", "looks", "maintain", "notify", "pauses", "read", other}
 
 // vocabulary is what the labels of a counter can say, a column a label.
 type vocabulary [][]string
@@ -54,7 +59,7 @@ func (m *Metrics) zero() {
 		{touch(m.ProxyHits), vocabulary{{"attributed", "ambiguous", "unattributed"}, {"billed", "rejected"}}},
 		{touch(m.Observations), vocabulary{{Container}, {"observed", "not_running", "unreachable", "unsupported", "not_asked"}}},
 		{touch(m.AWSRequests), vocabulary{{"SendCommand", "ListCommands", "ListCommandInvocations", "DescribeInstanceInformation"}, {"ok", "throttled", "error"}}},
-		{touch(m.Reprovisions), vocabulary{{"verified", "ineffective", "failed"}}},
+		{touch(m.reprovisions), vocabulary{plain(drift.Outcomes)}},
 		{touch(m.driftClosed), vocabulary{plain(drift.CloseResults)}},
 		{touch(m.storeErrors), vocabulary{StoreOperations}},
 	}

@@ -30,7 +30,7 @@ func (p *Pass) askPlatforms(ctx context.Context, result *Result) {
 				p.ask(ctx, source.Platform, p.choose(mine, source.Asks))
 			}
 			for j := range mine {
-				p.decide(&mine[j], source.Platform != nil)
+				p.decide(&mine[j], &source)
 			}
 			return nil
 		})

@@ -166,7 +166,9 @@ func TestHangingPlatform(t *testing.T) {
 // What may be done is said of every workspace, asked about or not.
 func TestEveryWorkspaceIsDecided(t *testing.T) {
 	p, _ := fleet(t, 30, 10, 5)
-	p.Enforce = true
+	for i := range p.Sources {
+		p.Sources[i].Remedy.Mode = drift.RemediateEnforce
+	}
 	result := run(t, p)
 	for i := range result.Workspaces {
 		want := drift.RuleNoDrift

@@ -58,7 +58,12 @@ func (d *Daemon) expirePauses(ctx context.Context, lease store.Lease) {
 		d.chore(ctx, "expire", err)
 		return
 	}
-	for _, e := range events {
+	late, err := d.store.ExpireRequests(ctx, lease)
+	if err != nil {
+		d.chore(ctx, "expire requests", err)
+		return
+	}
+	for _, e := range append(events, late...) {
 		d.tell(e)
 	}
 }

@@ -66,6 +66,7 @@ type Options struct {
 	// OrphanAfter is how long nobody walks a source that nobody has configured
 	// until it is forgotten, twelve intervals at least. 0: an hour.
 	OrphanAfter time.Duration
+	Acting      Acting
 	OnReady     func() // called once, when the database has answered for the first time; nil: nobody waits
 }
 
@@ -105,7 +106,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.opts.OnReady()
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context){d.listen, d.keepLeases, d.watchPauses, d.runRounds, d.answerLooks, d.chores, d.deliver} {
+	for _, loop := range []func(context.Context){d.listen, d.keepLeases, d.watchPauses, d.runRounds, d.answerLooks, d.chores, d.deliver, d.work} {
 		group.Go(func() error {
 			loop(ctx)
 			return nil

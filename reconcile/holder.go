@@ -32,16 +32,18 @@ type holder struct {
 	sights   witnessed
 	glimpses map[string]glimpse // by workspace
 
-	settle sync.Mutex   // one outcome at a time
-	memory sync.RWMutex // of known
-	known  *store.Known // nil: to be loaded
+	settle   sync.Mutex            // one outcome at a time
+	agreeing map[string]*agreement // by workspace that has drifted; guarded by settle
+	planned  bool                  // judgements may be written; guarded by settle
+	memory   sync.RWMutex          // of known
+	known    *store.Known          // nil: to be loaded
 }
 
 // witnessed is when each witness last spoke for the whole source.
 type witnessed struct{ traffic, readEndpoint time.Time }
 
 func newHolder(ctx context.Context, d *Daemon, l store.Lease) *holder {
-	h := &holder{daemon: d, lease: l, taken: time.Now(), due: true, looked: map[string]time.Time{}, looking: map[int64]bool{}, glimpses: map[string]glimpse{}}
+	h := &holder{daemon: d, lease: l, taken: time.Now(), due: true, looked: map[string]time.Time{}, looking: map[int64]bool{}, glimpses: map[string]glimpse{}, agreeing: map[string]*agreement{}, planned: true}
 	h.ctx, h.end = context.WithCancel(ctx)
 	return h
 }

@@ -108,6 +108,8 @@ type Source struct {
 	Reader   Reader
 	Platform Platform // nil: the read endpoint is not asked
 	Asks     int      // how often a pass may ask it; 0: not at all
+	Actor    Actor    // nil: nothing can be done about its workspaces
+	Remedy   drift.Remedy
 }
 
 // Judged is one workspace after a pass.

@@ -30,6 +30,23 @@ func (p *pauses) observing(source, workspace string) bool {
 	return false
 }
 
+// acting tells, in words, why acting on a workspace is paused, and until when;
+// "": it is not. Who acts asks the database.
+func (p *pauses) acting(source, workspace string) (words string, until time.Time) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for i := range p.list {
+		one := &p.list[i]
+		if (one.ExpiresAt == nil || time.Now().Before(*one.ExpiresAt)) && covers(one.Scope, source, workspace) {
+			if one.ExpiresAt != nil {
+				until = *one.ExpiresAt
+			}
+			return "paused by " + one.By + ": " + one.Reason, until
+		}
+	}
+	return "", time.Time{}
+}
+
 // observingWorkspace tells whether looking at a workspace is stopped by a pause
 // of its own.
 func (p *pauses) observingWorkspace(source, workspace string) bool {

@@ -87,10 +87,14 @@ func TestRecord(t *testing.T) {
 		t.Errorf("last pass (-want +got):\n%s", diff)
 	}
 
-	blocked := map[string]float64{"reason=off ": 0, "reason=no_platform ": 1} // what was last known of lost
-	for _, reason := range []string{"unknown", "doubtful", "not_remediable", "known_refusal"} {
-		blocked["reason="+reason+" "] = 0
+	blocked := map[string]float64{}
+	for _, rule := range drift.Rules {
+		blocked["reason="+string(rule)+" "] = 0
 	}
+	for _, rule := range []drift.Rule{drift.RuleGo, drift.RuleNoDrift, drift.RuleOutOfScope} { // these keep nobody from mending a drift
+		delete(blocked, "reason="+string(rule)+" ")
+	}
+	blocked["reason=no_platform "] = 1 // what was last known of lost
 	if diff := cmp.Diff(blocked, series(t, m, "reprovision_blocked")); diff != "" {
 		t.Errorf("blocked (-want +got):\n%s", diff)
 	}

@@ -18,7 +18,6 @@ type Pass struct {
 	Observer Observer         // nil: containers are not looked at
 	Witness  Witness          // nil: no log is configured
 	Policy   *drift.Policy
-	Enforce  bool
 
 	Credentials []string                            // names that a container may hold
 	Only        map[string][]string                 // ids by source; nil: all of every source
@@ -153,8 +152,9 @@ func (p *Pass) judge(j *Judged) {
 	j.Causes = drift.Diagnose(p.Resolver, past, &j.Facts, j.Findings)
 }
 
-// decide comes last: what may be done rests on everything that was asked.
-func (p *Pass) decide(j *Judged, hasPlatform bool) {
-	j.Judgement = drift.Judge(&drift.Case{Facts: &j.Facts, Policy: p.Policy, Verdict: j.Verdict,
-		Findings: j.Findings, Platform: hasPlatform, Enforce: p.Enforce})
+// decide comes last: what may be done rests on everything that was asked. What
+// was before is not known to a pass; the daemon judges by that, too.
+func (p *Pass) decide(j *Judged, source *Source) {
+	j.Judgement = drift.Judge(&drift.Case{Facts: &j.Facts, Policy: p.Policy, Verdict: j.Verdict, Findings: j.Findings,
+		Platform: source.Platform != nil, Remedy: &source.Remedy, Now: p.now()})
 }

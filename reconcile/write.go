@@ -18,6 +18,7 @@ type look struct {
 	asked  []int64 // requests that it answers
 	// hearsay: the containers were not looked at, but remembered.
 	hearsay bool
+	settled *settling // how it was settled, once it is written
 }
 
 // tries bounds how often a look is written before the next one takes its place.
@@ -41,6 +42,9 @@ func (h *holder) write(ctx context.Context, w *World, l *look) {
 		out, applied, err := h.apply(ctx, w, l)
 		leave()
 		if err == nil {
+			if !l.hearsay {
+				h.plan(ctx, w, l)
+			}
 			h.written(l, out, applied)
 			return
 		}
@@ -71,7 +75,7 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 		h.known = known
 		h.memory.Unlock()
 	}
-	quiet, err := h.suppressed(ctx, l.result.At)
+	quiet, err := d.suppressed(ctx, h.lease.Source, l.result.At)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,6 +97,7 @@ func (h *holder) apply(ctx context.Context, w *World, l *look) (*store.Outcome, 
 	h.memory.Lock()
 	absorb(h.known, out, &applied)
 	h.memory.Unlock()
+	l.settled = s
 	l.result = s.Result // with what is not believed as unknown
 	return out, &applied, nil
 }
@@ -176,8 +181,8 @@ func (d *Daemon) accepted(ctx context.Context, source string) (time.Time, error)
 }
 
 // suppressed tells of which workspaces all that is wrong has been accepted.
-func (h *holder) suppressed(ctx context.Context, now time.Time) (func(*Judged) bool, error) {
-	list, err := h.daemon.store.Suppressions(ctx, h.lease.Source)
+func (d *Daemon) suppressed(ctx context.Context, source string, now time.Time) (func(*Judged) bool, error) {
+	list, err := d.store.Suppressions(ctx, source)
 	if err != nil {
 		return nil, err
 	}

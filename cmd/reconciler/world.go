@@ -113,7 +113,7 @@ func (w *world) openSources(ctx context.Context, n need) error {
 			w.others = append(w.others, reconcile.Source{Name: s.Name, Reader: tenant{reader}})
 			continue
 		}
-		source := reconcile.Source{Name: s.Name, Reader: tenant{reader}}
+		source := reconcile.Source{Name: s.Name, Reader: tenant{reader}, Remedy: w.cfg.Remedy(s)}
 		if n != forDesired && s.Platform != nil {
 			client, err := platform.New(platform.Options{Source: s.Name, URL: s.Platform.URL.Reveal(), AdminToken: s.Platform.AdminToken,
 				OrgID: s.Platform.OrgID, RequestsPerMinute: s.Platform.RequestsPerMinute})
@@ -122,6 +122,9 @@ func (w *world) openSources(ctx context.Context, n need) error {
 			}
 			w.closers = append(w.closers, client.Close)
 			source.Platform, source.Asks = client, s.Platform.RequestsPerMinute
+			if n == forDaemon && source.Remedy.Mode == drift.RemediateEnforce {
+				source.Actor = platform.NewActor(client) // the only place where there comes to be one
+			}
 		}
 		w.sources = append(w.sources, source)
 	}
@@ -151,7 +154,7 @@ func (w *world) newPass(ctx context.Context, terms []string) (*reconcile.Pass, e
 		return nil, err
 	}
 	return &reconcile.Pass{Sources: w.sources, Others: w.others, Resolver: w.resolver, Observer: w.observer, Witness: w.witness, Policy: w.policy,
-		Enforce: w.cfg.Remediate.Mode == config.RemediateEnforce, Credentials: w.credentials, Only: only,
+		Credentials: w.credentials, Only: only,
 		Progress: w.app.term.progress, Now: time.Now}, nil
 }
 
