@@ -80,7 +80,7 @@ func (s *Store) Work(ctx context.Context, w Working) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{do: w.Do})
 	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
-		ID: w.Name, Logger: s.log, Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: w.Workers}},
+		ID: w.Name, Logger: slog.New(troubles{s.log.Handler()}), Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: w.Workers}},
 		PollOnly: true, FetchPollInterval: w.Poll, FetchCooldown: min(w.Poll, 100*time.Millisecond), JobTimeout: w.Timeout, RescueStuckJobsAfter: w.Rescue,
 		CompletedJobRetentionPeriod: time.Hour, RetryPolicy: retrySoon{}, MaxAttempts: triesAtMost,
 	})
@@ -94,6 +94,15 @@ func (s *Store) Work(ctx context.Context, w Working) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
 	return client.StopAndCancel(stop)
+}
+
+// troubles is a log of what goes wrong alone: how the queue fares is nobody's
+// concern.
+type troubles struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (t troubles) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && t.Handler.Enabled(ctx, level)
 }
 
 // stopWithin is how long the end of the queue is waited for.
