@@ -68,7 +68,8 @@ func TestDaemonKilledAtAnyMoment(t *testing.T) {
 	defer stop()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	within, longer := 0, 1
-	for i := range kills {
+	enough := func() bool { return len(w.events("drift_")) >= kills/4 }
+	for i := 0; i < kills || i < 4*kills && !enough(); i++ { // where the machine is slow, until they have come to something
 		p := w.start()
 		if i%2 == 0 {
 			time.Sleep(time.Duration(random.IntN(1600*longer)) * time.Millisecond)
@@ -85,8 +86,8 @@ func TestDaemonKilledAtAnyMoment(t *testing.T) {
 	}
 	t.Logf("%d of %d kills within what was said to the database; %d events in all; lives %d times as long at the end",
 		within, kills, len(w.events("drift_")), longer)
-	if told := len(w.events("drift_")); told < kills/4 {
-		t.Errorf("only %d events: the daemons did not live long enough to be interrupted", told)
+	if !enough() {
+		t.Errorf("only %d events: the daemons did not live long enough to be interrupted", len(w.events("drift_")))
 	}
 	broken := append(stop(), steady)
 	w.start()
