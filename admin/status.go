@@ -34,6 +34,7 @@ type Status struct {
 	Replicas     []store.Replica        `json:"replicas"`
 	Sources      []SourceStatus         `json:"sources"`
 	Inputs       []InputStatus          `json:"inputs" doc:"Where lines of the proxy's log come from."`
+	Sinks        []SinkStatus           `json:"sinks" doc:"Who is told."`
 	FleetSurge   *Surge                 `json:"fleet_surge" doc:"Of the whole fleet, as where a new registry flips most of it."`
 	Workspaces   map[drift.Verdict]int  `json:"workspaces" doc:"Of all sources, by verdict."`
 	Drifts       map[drift.Severity]int `json:"drifts" doc:"Open ones, by severity; what is suppressed is counted too."`
@@ -68,8 +69,8 @@ func (s *Server) statusRoutes(api huma.API) {
 }
 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*body[Status], error) {
-	out := Status{GeneratedAt: time.Now().UTC(), Process: s.process(), Workspaces: map[drift.Verdict]int{}, Sources: []SourceStatus{}, Inputs: []InputStatus{}, Problems: []string{}}
-	for _, part := range []func(context.Context, *Status) error{s.statusSources, s.statusInputs, s.statusDrifts, s.statusHolds} {
+	out := Status{GeneratedAt: time.Now().UTC(), Process: s.process(), Workspaces: map[drift.Verdict]int{}, Sources: []SourceStatus{}, Inputs: []InputStatus{}, Sinks: []SinkStatus{}, Problems: []string{}}
+	for _, part := range []func(context.Context, *Status) error{s.statusSources, s.statusInputs, s.statusSinks, s.statusDrifts, s.statusHolds} {
 		if err := part(ctx, &out); err != nil {
 			return nil, s.failed(ctx, "read status", err)
 		}

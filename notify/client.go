@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,9 +37,10 @@ type Options struct {
 
 // client posts to one address.
 type client struct {
-	url  string
-	host string // for people
-	http *http.Client
+	url    string
+	host   string // for people
+	http   *http.Client
+	dialer *net.Dialer
 }
 
 var errURL = errors.New("not an http or https URL with a host") // the text of net/url's would repeat it
@@ -52,7 +54,7 @@ func newClient(o Options) (*client, error) {
 	if !o.AllowLinkLocal {
 		dialer.Control = refuseLinkLocal
 	}
-	return &client{url: parsed.String(), host: parsed.Host, http: &http.Client{
+	return &client{url: parsed.String(), host: parsed.Host, dialer: dialer, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		// No proxy of the environment: it would connect in our place, and where to
 		// could not be checked.
@@ -63,6 +65,30 @@ func newClient(o Options) (*client, error) {
 
 // Close lets go of idle connections.
 func (c *client) Close() { c.http.CloseIdleConnections() }
+
+// Reach connects to the other side, as far as a certificate that holds, and says
+// nothing to it.
+func (c *client) Reach(ctx context.Context) error {
+	at, err := url.Parse(c.url)
+	if err != nil {
+		return errURL
+	}
+	port := at.Port()
+	if port == "" {
+		port = at.Scheme // net knows both by name
+	}
+	var conn net.Conn
+	if address := net.JoinHostPort(at.Hostname(), port); at.Scheme == "https" {
+		conn, err = (&tls.Dialer{NetDialer: c.dialer}).DialContext(ctx, "tcp", address)
+	} else {
+		conn, err = c.dialer.DialContext(ctx, "tcp", address)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", c.host, withoutURL(err))
+	}
+	_ = conn.Close() // nothing was written
+	return nil
+}
 
 // post sends a body. What is not answered with 2xx is an *Error, with the word
 // of words that the answer is.

@@ -245,3 +245,18 @@ func TestSlacksOwnWordsAreTold(t *testing.T) {
 		}
 	}
 }
+
+func TestReachingSaysNothing(t *testing.T) {
+	r := newReceiver(t, nil)
+	gone := newReceiver(t, nil)
+	gone.Close()
+	for url, words := range map[string]string{r.URL: "", gone.URL: "refused", "http://169.254.169.254": "link-local", strings.Replace(r.URL, "http:", "https:", 1): "connect to"} {
+		err := webhook(t, to(url), "").Reach(t.Context())
+		if (err == nil) != (words == "") || err != nil && !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if n := len(r.all()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+}

@@ -22,7 +22,10 @@ type Slack struct{ *client }
 // NewSlack prepares to post; nothing is connected to.
 func NewSlack(o Options) (*Slack, error) {
 	c, err := newClient(o)
-	return &Slack{c}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Slack{c}, nil
 }
 
 // slackWords are what Slack says where it does not take a message.

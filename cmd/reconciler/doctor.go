@@ -20,7 +20,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "try every dependency, one by one, and say how to mend what is wrong",
 		Long: `Tries the configuration, the registry, each tenant's database (its columns, the
 encryption key, the clock), AWS (identity, inventory, document), each platform's
-token, and the proxy logs. Writes nothing, changes nothing.
+token, the proxy logs, and whether each sink can be reached. Writes nothing, changes nothing.
 
 Exit status: 0 all is well, warnings included; 1 something is not.`,
 		Args: cobra.NoArgs,
@@ -137,6 +137,7 @@ func (a *app) examine(ctx context.Context, x *examination) {
 	w.examineAWS(ctx, x)
 	w.examinePlatforms(ctx, x)
 	w.examineLogs(ctx, x)
+	examineSinks(ctx, x, cfg)
 }
 
 // clockTolerance is how far a tenant's clock may be off before dates of

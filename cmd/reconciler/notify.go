@@ -35,7 +35,7 @@ func (s *sinks) close() {
 func openSinks(cfg *config.Config) (*sinks, error) {
 	all := &sinks{}
 	for i := range cfg.Notify {
-		sink, end, err := openSink(&cfg.Notify[i])
+		sink, end, _, err := openSink(&cfg.Notify[i])
 		if err != nil {
 			all.close()
 			return nil, fmt.Errorf("notify: sink %s: %w", cfg.Notify[i].Name, err)
@@ -45,30 +45,31 @@ func openSinks(cfg *config.Config) (*sinks, error) {
 	return all, nil
 }
 
-func openSink(c *config.Sink) (sink reconcile.Sink, end func(), err error) {
+// openSink prepares one; reach connects to it and says nothing.
+func openSink(c *config.Sink) (sink reconcile.Sink, end func(), reach func(context.Context) error, err error) {
 	sink = reconcile.Sink{Name: c.Name, Kind: c.Kind(), Least: c.MinSeverity()}
 	options := notify.Options{URL: c.Address(), AllowLinkLocal: c.AllowLinkLocal}
 	switch sink.Kind {
 	case config.SinkWebhook:
 		w, err := notify.NewWebhook(options, c.Webhook.Secret)
 		if err != nil {
-			return sink, nil, err
+			return sink, nil, nil, err
 		}
-		sink.Notifier, end = w, w.Close
+		sink.Notifier, end, reach = w, w.Close, w.Reach
 	case config.SinkSlack:
 		s, err := notify.NewSlack(options)
 		if err != nil {
-			return sink, nil, err
+			return sink, nil, nil, err
 		}
-		sink.Notifier, sink.Settle, end = s, settleFor, s.Close
+		sink.Notifier, sink.Settle, end, reach = s, settleFor, s.Close, s.Reach
 	default:
 		a, err := notify.NewAlertmanager(options)
 		if err != nil {
-			return sink, nil, err
+			return sink, nil, nil, err
 		}
-		sink.Notifier, sink.Keep, end = a, notify.KeepEvery, a.Close
+		sink.Notifier, sink.Keep, end, reach = a, notify.KeepEvery, a.Close, a.Reach
 	}
-	return sink, end, nil
+	return sink, end, reach, nil
 }
 
 func (a *app) notifyCommand() *cobra.Command {
@@ -121,7 +122,7 @@ func (a *app) notifyTest(ctx context.Context, name string) error {
 }
 
 func (a *app) testSink(ctx context.Context, c *config.Sink) error {
-	sink, end, err := openSink(c)
+	sink, end, _, err := openSink(c)
 	if err != nil {
 		return fmt.Errorf("sink %s: %w", c.Name, err)
 	}

@@ -92,6 +92,7 @@ func (a *app) showStatus(s *admin.Status, url string) {
 		_, _ = fmt.Fprintln(a.stdout)
 	}
 	a.showInputs(s)
+	a.showSinks(s)
 	if f := s.FleetSurge; f != nil {
 		out("inputs suspect in the whole fleet: %s%s", f.Summary, pick(f.Accepted, " (accepted)", "; reconciler accept --source '*' believes it"))
 	}
