@@ -18,40 +18,49 @@ import (
 func (r *restarts) cycle(m *Member, number int, fate Nasty) {
 	m.turn.Lock()
 	defer m.turn.Unlock()
+	switch why, err := r.provision(m, fate); {
+	case r.ctx.Err() != nil: // the fleet has ended, and this with it
+	case err != nil:
+		r.end(m, number, "failed", err.Error())
+	case why != "":
+		r.end(m, number, "failed", why)
+	default:
+		r.end(m, number, "online", "")
+	}
+}
+
+// provision stops the old instance and starts another, or tells why not.
+func (r *restarts) provision(m *Member, fate Nasty) (refusal string, err error) {
+	ledger := r.sim.ledger(m.Tenant)
 	if !r.wait(r.opts.Stop) {
-		return
+		return "", r.ctx.Err()
 	}
 	// Once more: the restart before may have written its end after this one was
 	// called for.
-	if err := r.sim.ledger(m.Tenant).set(r.ctx, m, `status = 'provisioning'`); err != nil {
-		return // at the end alone
+	if err := ledger.set(r.ctx, m, `status = 'provisioning'`); err != nil {
+		return "", err
 	}
 	if err := r.sim.terminate(m); err != nil {
-		r.end(m, number, "failed", err.Error())
-		return
+		return "", err
 	}
-	facts, err := r.sim.ledger(m.Tenant).facts(r.ctx, m.Row.ID)
+	facts, err := ledger.facts(r.ctx, m.Row.ID)
 	if err != nil {
-		return // at the end alone
+		return "", err
 	}
-	refusal := r.refusal(m, facts)
-	if !r.wait(r.opts.Launch) {
-		return
-	}
-	if fate == NastyLost && refusal == "" {
-		refusal = "instance launch: insufficient capacity"
-	}
-	if refusal != "" {
-		r.end(m, number, "failed", refusal)
-		return
+	refusal = r.refusal(m, facts)
+	switch {
+	case !r.wait(r.opts.Launch):
+		return "", r.ctx.Err()
+	case refusal != "":
+		return refusal, nil
+	case fate == NastyLost:
+		return "instance launch: insufficient capacity", nil
 	}
 	if err := r.launch(m, fate); err != nil {
-		r.end(m, number, "failed", err.Error())
-		return
+		return "", err
 	}
-	if r.wait(r.opts.Register) {
-		r.end(m, number, "online", "")
-	}
+	r.wait(r.opts.Register)
+	return "", nil
 }
 
 // wait is false at the end of the fleet.
@@ -83,7 +92,7 @@ func (r *restarts) end(m *Member, number int, status, why string) {
 	default:
 		err = ledger.set(r.ctx, m, `status = 'failed', last_sample_error = $2`, why)
 	}
-	if err != nil {
+	if err != nil && r.ctx.Err() != nil {
 		return
 	}
 	r.sim.mu.Lock()

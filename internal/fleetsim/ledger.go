@@ -7,10 +7,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -85,7 +87,7 @@ func (l *ledger) use(ctx context.Context, f func(*pgxpool.Pool) error) error {
 func (l *ledger) insist(ctx context.Context, f func(*pgxpool.Pool) error) error {
 	for {
 		err := l.use(ctx, f)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || answered(err) {
 			return err
 		}
 		select {
@@ -94,6 +96,16 @@ func (l *ledger) insist(ctx context.Context, f func(*pgxpool.Pool) error) error 
 			return ctx.Err()
 		}
 	}
+}
+
+// answered tells an error that the database is sure of from its being away:
+// classes 08, 53 and 57 are connections, resources and operators.
+func answered(err error) bool {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return !slices.Contains([]string{"08", "53", "57"}, said.Code[:2])
+	}
+	return errors.Is(err, pgx.ErrNoRows)
 }
 
 // set changes a member's row. The assignments are constants of this package;

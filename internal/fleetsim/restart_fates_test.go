@@ -237,6 +237,50 @@ func TestTheLogOfCalls(t *testing.T) {
 	}
 }
 
+// A workspace that its customer deletes meanwhile is a restart that ends.
+func TestARestartOfWhatIsDeletedMeanwhileEnds(t *testing.T) {
+	sim := restarting(t, fleetsim.Options{Workspaces: 2, Tenants: 1, Recorded: true})
+	m := sim.Members[0]
+	sim.NextRestarts(m, fleetsim.NastyHang)
+	ctx, giveUp := context.WithCancel(t.Context())
+	var caller sync.WaitGroup
+	caller.Go(func() { askWithin(ctx, t, sim, m.Tenant, "POST", "/workspaces/"+m.Row.ID+"/restart") })
+	until(t, "the call arrives", func() bool { return sim.Standing(m).InFlight > 0 })
+	query(t, m.Tenant, "DELETE FROM workspaces WHERE id = $1", m.Row.ID)
+	giveUp()
+	caller.Wait()
+	settled(t, sim)
+	if c := sim.RestartCalls()[0]; c.Outcome != "failed" {
+		t.Errorf("%+v", c)
+	}
+	if err := sim.SetStatus(t.Context(), sim.Members[1], "nonsense"); err == nil {
+		t.Error("a status was set that there is not")
+	}
+}
+
+// A database that breaks connections off in the middle holds a restart up, and
+// ends none.
+func TestARestartOutlivesItsConnections(t *testing.T) {
+	sim := restarting(t, fleetsim.Options{Workspaces: 20, Tenants: 1, Recorded: true, Platform: fleetsim.PlatformOptions{Fixed: true, Launch: 20 * time.Millisecond, Register: 20 * time.Millisecond}})
+	for _, m := range sim.Members {
+		restart(t, sim, m)
+	}
+	until(t, "all have ended", func() bool {
+		query(t, sim.Tenants[0], "DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'simulated platform' AND datname = current_database(); END $$")
+		for _, c := range sim.RestartCalls() {
+			if c.Ended.IsZero() {
+				return false
+			}
+		}
+		return true
+	})
+	for _, m := range sim.Members {
+		if got, end := column(t, m, "status"), sim.Standing(m); (got == "failed") != end.Gone || got == "provisioning" {
+			t.Errorf("%s: %+v", got, end)
+		}
+	}
+}
+
 func TestMostInFlight(t *testing.T) {
 	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
 	call := func(from, to int, acted bool) fleetsim.RestartCall {
@@ -277,8 +321,8 @@ func TestAddressesAreRecycled(t *testing.T) {
 	}
 }
 
-// A big fleet, all of it at once, twice: everybody has an instance and addresses
-// of his own in the end.
+// A big fleet, all of it at once, and a part once more: everybody has an instance
+// and addresses of his own in the end.
 func TestABigFleetIsRestarted(t *testing.T) {
 	workspaces := 2000
 	if testing.Short() {
@@ -286,27 +330,31 @@ func TestABigFleetIsRestarted(t *testing.T) {
 	}
 	sim := restarting(t, fleetsim.Options{Workspaces: workspaces, Tenants: 20, Recorded: true,
 		Platform: fleetsim.PlatformOptions{PerMinute: 1_000_000, Launch: 20 * time.Millisecond}})
-	for range 2 {
+	again := workspaces / 10
+	for _, members := range [][]*fleetsim.Member{sim.Members, sim.Members[:again]} {
 		var callers errgroup.Group
 		callers.SetLimit(16)
-		for _, m := range sim.Members {
+		for _, m := range members {
 			callers.Go(func() error { restart(t, sim, m); return nil })
 		}
 		_ = callers.Wait()
 	}
 	settled(t, sim)
 	instances, addresses := map[string]bool{}, map[netip.Addr]bool{}
-	for _, m := range sim.Members {
-		s := sim.Standing(m)
+	for i, m := range sim.Members {
+		s, restarts := sim.Standing(m), 1
+		if i < again {
+			restarts = 2
+		}
 		instances[s.InstanceID], addresses[s.Public], addresses[s.Private] = true, true, true
-		if s.Restarts != 2 || !s.Gone && !sim.SSM.Has(s.InstanceID) {
+		if s.Restarts != restarts || !s.Gone && !sim.SSM.Has(s.InstanceID) {
 			t.Errorf("%+v", s)
 		}
 	}
 	if len(instances) != workspaces || len(addresses) != 2*workspaces {
 		t.Errorf("%d instances, %d addresses", len(instances), len(addresses))
 	}
-	if calls := sim.RestartCalls(); len(calls) != 2*workspaces {
+	if calls := sim.RestartCalls(); len(calls) != workspaces+again {
 		t.Errorf("%d calls", len(calls))
 	}
 }

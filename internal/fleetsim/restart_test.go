@@ -68,6 +68,9 @@ func TestBetweenTheInstances(t *testing.T) {
 	if got := column(t, m, "instance_id"); got != old || !now.Gone || now.InFlight != 1 || now.InstanceID != old {
 		t.Errorf("instance %s: %+v", got, now)
 	}
+	if n := len(calling(t, sim, m, 20)); n != 0 {
+		t.Errorf("%d bytes of traffic of a workspace without an instance", n)
+	}
 	if err := sim.Break(m, fleetsim.ReprovisionedEmpty); err == nil {
 		t.Error("a container was changed that is not there")
 	}
@@ -187,7 +190,7 @@ func TestTwoRestartsAreTwoCycles(t *testing.T) {
 // its new address whom it must, and one without an instance nobody.
 func TestTrafficOfARestartedWorkspace(t *testing.T) {
 	sim := restarting(t, fleetsim.Options{Workspaces: 2, Tenants: 1, Recorded: true})
-	m, random := sim.Members[0], rand.New(rand.NewPCG(1, 1))
+	m := sim.Members[0]
 	for _, step := range []struct {
 		name   string
 		do     func()
@@ -199,20 +202,7 @@ func TestTrafficOfARestartedWorkspace(t *testing.T) {
 		step.do()
 		restart(t, sim, m)
 		settled(t, sim)
-		before, err := os.ReadFile(sim.LogPath)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 40 {
-			if err := sim.CallNow(m, random); err != nil {
-				t.Fatal(err)
-			}
-		}
-		after, err := os.ReadFile(sim.LogPath)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(after[len(before):])
+		text := calling(t, sim, m, 40)
 		from := sim.Standing(m).Public.String() + " "
 		if n := strings.Count(text, `"POST /api/v1/internal/llm/anthropic/v1/messages?beta`); (n == 40) != step.drains || n != 0 && !step.drains {
 			t.Errorf("%s: %d of 40 calls are billable", step.name, n)
@@ -223,6 +213,26 @@ func TestTrafficOfARestartedWorkspace(t *testing.T) {
 			}
 		}
 	}
+}
+
+// calling has a member call n times, and gives what the proxy has logged of it.
+func calling(t *testing.T, sim *fleetsim.Sim, m *fleetsim.Member, n int) string {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, 1))
+	before, err := os.ReadFile(sim.LogPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if err := sim.CallNow(m, random); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := os.ReadFile(sim.LogPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(after[len(before):])
 }
 
 // The live fleet goes on while its workspaces are restarted.
