@@ -14,6 +14,7 @@ const (
 	expireEvery = 2 * time.Second
 	surgeEvery  = 10 * time.Second
 	straysEvery = 30 * time.Second
+	adoptEvery  = 5 * time.Second
 	retainEvery = 10 * time.Minute
 	retainBatch = 5000
 )
@@ -22,7 +23,7 @@ const (
 // of the fleet: what has expired says so, what is old goes, and a flip of the
 // whole fleet is told of once.
 func (d *Daemon) chores(ctx context.Context) {
-	var surged, strayed, retained, searched time.Time
+	var surged, strayed, retained, searched, adopted time.Time
 	for tick(ctx, nil, expireEvery) {
 		lease, leads := d.leads()
 		if !leads {
@@ -36,6 +37,10 @@ func (d *Daemon) chores(ctx context.Context) {
 		d.expirePauses(ctx, lease)
 		d.watchInputs(ctx, lease)
 		d.reattribute(ctx)
+		if time.Since(adopted) >= adoptEvery {
+			adopted = time.Now()
+			d.adoptActions(ctx, lease)
+		}
 		if time.Since(strayed) >= straysEvery {
 			strayed = time.Now()
 			d.watchStrays(ctx, lease)
@@ -65,6 +70,19 @@ func (d *Daemon) expirePauses(ctx context.Context, lease store.Lease) {
 	}
 	for _, e := range append(events, late...) {
 		d.tell(e)
+	}
+}
+
+// adoptActions lets somebody else work on what a replica that is gone was
+// working on.
+func (d *Daemon) adoptActions(ctx context.Context, lease store.Lease) {
+	adopted, err := d.store.Adopt(ctx, lease)
+	if err != nil {
+		d.chore(ctx, "adopt actions", err)
+		return
+	}
+	if len(adopted) > 0 {
+		d.log.Info("actions adopted", "actions", adopted)
 	}
 }
 

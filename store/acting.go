@@ -30,6 +30,12 @@ func (e *PausedError) Unwrap() error { return ErrPaused }
 // The switch is an advisory lock and not a row, because rows let those who share
 // a lock pass by the one who waits to have it alone, for ever if they are many.
 func (s *Store) Acting(ctx context.Context, source, workspace string, start func(ctx context.Context) error) error {
+	select {
+	case s.calls <- struct{}{}:
+		defer func() { <-s.calls }()
+	case <-ctx.Done():
+		return s.wrap("act", ctx.Err())
+	}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: acting.begin()})
 	if err != nil {
 		return s.wrap("act", err)

@@ -31,6 +31,7 @@ type Store struct {
 	pool   *pgxpool.Pool
 	config *pgx.ConnConfig // of a connection of its own, for Listen and Migrate
 	log    *slog.Logger
+	calls  chan struct{} // has room for the actions that may be started at once: each keeps a connection meanwhile
 }
 
 const (
@@ -52,6 +53,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.calls = make(chan struct{}, max(1, config.MaxConns/3))
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, s.wrap("open the state database", err)
 	}

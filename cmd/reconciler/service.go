@@ -76,9 +76,17 @@ func (a *app) openService(ctx context.Context, cfg *config.Config, level *slog.L
 	}
 	s.inputs.use(readers)
 	s.daemon = reconcile.New(reconcile.Options{Store: s.store.Store, Replica: s.replica, Metrics: s.metrics, Log: a.log, World: world,
-		Document: func(p *drift.Policy, j *reconcile.Judged) json.RawMessage { return report.State(j, p) }, Attribute: traffic.Attribute, OnReady: s.ready})
+		Document: func(p *drift.Policy, j *reconcile.Judged) json.RawMessage { return report.State(j, p) }, Attribute: traffic.Attribute, OnReady: s.ready,
+		Acting: reconcile.Acting{Workers: min(max(fewWorkers, cfg.Remediate.MaxInFlight), manyWorkers)}})
 	return s, s.openAdmin(cfg)
 }
+
+// A replica takes so many turns at actions at once: as many as may be under way,
+// within these bounds.
+const (
+	fewWorkers  = 4
+	manyWorkers = 16
+)
 
 func (s *service) openAdmin(cfg *config.Config) (err error) {
 	options := admin.Options{Store: s.store.Store, Tokens: tokensOf(cfg), Metrics: promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{}),
