@@ -61,10 +61,6 @@ func (r *receiver) all() []received {
 	return r.got
 }
 
-func status(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
 func to(url string) notify.Options { return notify.Options{URL: drift.Secret(url)} }
 
 func must[T any](v T, err error) func(testing.TB) T {

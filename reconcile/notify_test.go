@@ -290,7 +290,10 @@ func TestRetryAfterIsHonouredAcrossRestarts(t *testing.T) {
 	e.obey(nil)
 	s.start(s.world())
 	s.happens(db, 1)
-	s.eventually("the other runs", func() bool { r, err := db.Replicas(context.Background(), time.Minute); return err == nil && len(r) == 1 })
+	s.eventually("the other runs", func() bool {
+		r, err := db.Replicas(context.Background(), time.Minute)
+		return err == nil && len(r) == 1
+	})
 	if k := s.sinks(db)[0]; k.NextAt.Before(before.Add(20*time.Minute)) || len(e.events()) > 0 {
 		t.Errorf("%+v", k)
 	}
