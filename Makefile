@@ -11,7 +11,7 @@ RULES    := deploy/prometheus/alerts.yaml
 RACE     := ./internal/localpg/... ./internal/config/... ./internal/sdnotify/... ./internal/tcpfault/... ./internal/fleetsim/... \
 	./observe/... ./platform/... ./store/... ./traffic/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
-SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere|Detection|Backlog.*|Torture)$$
+SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere|Detection|Backlog.*|Torture|Storm)$$
 CHECKS   := test vet lint race arch shellcheck rules static
 
 .DEFAULT_GOAL := help

@@ -24,7 +24,7 @@ import (
 // watched is a simulated fleet that daemons watch, each a process of its own,
 // and a view of their database that passes by whatever stands between.
 type watched struct {
-	t       *testing.T
+	t       testing.TB
 	sim     *fleetsim.Sim
 	program string // to run
 	text    string // of the configuration
@@ -35,7 +35,7 @@ type watched struct {
 
 // watch makes a fleet of recorded machines, of which nothing is wrong, and a
 // configuration that makes haste. Changes to its text come last.
-func watch(t *testing.T, opts fleetsim.Options, changes ...change) *watched {
+func watch(t testing.TB, opts fleetsim.Options, changes ...change) *watched {
 	t.Helper()
 	opts.Recorded, opts.Listen = true, "127.0.0.1:0"
 	if opts.Interval == 0 {

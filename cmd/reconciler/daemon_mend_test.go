@@ -62,7 +62,9 @@ func TestDaemonMendsTheIncident(t *testing.T) {
 	}
 	w.start()
 	w.opens(broken...)
-	if !awaits(patience, func() bool { return len(w.strings("SELECT 1::text FROM events WHERE kind = 'reprovision_ineffective'")) == 1 }) {
+	if !awaits(patience, func() bool {
+		return len(w.strings("SELECT 1::text FROM events WHERE kind = 'reprovision_ineffective'")) == 1
+	}) {
 		t.Fatalf("no ineffective canary: %+v", w.actions())
 	}
 	w.passes(4)

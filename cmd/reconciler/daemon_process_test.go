@@ -107,7 +107,7 @@ func (p *replica) rewrite(text string) {
 	replaceFile(p.t, p.config, text)
 }
 
-func replaceFile(t *testing.T, path, text string) {
+func replaceFile(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 		t.Fatal(err)

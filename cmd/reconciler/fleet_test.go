@@ -14,7 +14,7 @@ import (
 )
 
 // fleet starts a simulated fleet on the tests' PostgreSQL.
-func fleet(t *testing.T, opts fleetsim.Options) *fleetsim.Sim {
+func fleet(t testing.TB, opts fleetsim.Options) *fleetsim.Sim {
 	t.Helper()
 	opts.Server = pgtest.Server(t)
 	sim, err := fleetsim.Start(t.Context(), opts)

@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 }
 
 // programDir is a directory with this binary under the program's name.
-func programDir(t *testing.T) string {
+func programDir(t testing.TB) string {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
