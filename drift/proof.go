@@ -44,13 +44,13 @@ const lookAgain = 30 * time.Second
 
 // Prove says what a look at a workspace tells of an attempt at it. What was not
 // seen proves nothing, until it has not been seen for too long.
-func (p *Proof) Prove(a *Attempt, now time.Time, f *Facts, findings []Finding) Progress {
+func (p *Proof) Prove(a *Attempt, now time.Time, f *Facts, verdict Verdict, findings []Finding) Progress {
 	late := now.After(a.CalledAt.Add(p.LostAfter))
 	switch {
 	case f.Workspace.Scope() != InScope:
 		return Progress{Outcome: Superseded, Words: "the workspace is no longer judged: " + string(f.Workspace.Scope())}
 	case a.renewed(f):
-		return p.compare(a, now, f, findings)
+		return p.compare(a, now, f, verdict, findings)
 	case f.Workspace.Status == "failed":
 		return Progress{Outcome: Lost, Words: "the platform could not start the agent again" + because(f.Workspace.LastSampleError)}
 	case late && f.Observation.State != Observed:
@@ -77,10 +77,12 @@ func (p *Proof) pace(since time.Duration) time.Duration {
 
 // renewed tells whether what was seen is a container that the attempt has
 // started: it has started later than the one before, and not before the call.
-// Clocks may differ, so that the start before, by the same clock, counts more.
+// Clocks may differ, so that the start before, by the same clock, counts more;
+// and another instance's container was started since, whatever its clock says.
 func (a *Attempt) renewed(f *Facts) bool {
 	o := &f.Observation
-	return o.State == Observed && o.StartedAt.After(a.StartedAt) && !o.StartedAt.Before(a.CalledAt.Add(-clockSkew))
+	return o.State == Observed && o.StartedAt.After(a.StartedAt) &&
+		(f.Workspace.InstanceID != a.Instance || !o.StartedAt.Before(a.CalledAt.Add(-clockSkew)))
 }
 
 // goesOn tells whether the old container was seen, with nothing under way.
@@ -89,9 +91,10 @@ func (a *Attempt) goesOn(f *Facts) bool {
 }
 
 // compare judges the new container, and then its silence.
-func (p *Proof) compare(a *Attempt, now time.Time, f *Facts, findings []Finding) Progress {
+func (p *Proof) compare(a *Attempt, now time.Time, f *Facts, verdict Verdict, findings []Finding) Progress {
 	same, fresh := a.left(findings)
 	judged := f.Observation.StartedAt.Add(p.Settle)
+	unclear := verdict == Unknown || f.Desired.Source == FromFallback
 	switch {
 	case (same != nil || fresh != nil) && now.Before(judged):
 		return Progress{Words: "the new container has just started", Next: judged}
@@ -99,19 +102,23 @@ func (p *Proof) compare(a *Attempt, now time.Time, f *Facts, findings []Finding)
 		return Progress{Outcome: Worse, Words: "it came back with " + strings.Join(fresh, ", ") + ", which it had not before"}
 	case same != nil:
 		return Progress{Outcome: Ineffective, Words: "it came back with the same " + strings.Join(same, ", ")}
+	case unclear && now.Before(a.CalledAt.Add(p.LostAfter)):
+		return Progress{Words: "a new container was seen, and whether it is as it should be is not known", Next: now.Add(p.pace(now.Sub(a.CalledAt)))}
+	case unclear:
+		return Progress{Outcome: CuredUnproven, Words: "a new container was seen; whether it is as it should be could not be told"}
 	}
 	return p.silence(a, now, f)
 }
 
-// left lists what is still found of what a reprovision mends, and what is newly
-// found.
+// left lists what is still found of what a reprovision was to mend, and what is
+// newly found. An environment that is not to be trusted does not make what was
+// there before go away.
 func (a *Attempt) left(findings []Finding) (same, fresh []string) {
 	for _, found := range findings {
 		switch {
-		case !found.Remediable:
 		case slices.Contains(a.Kinds, found.Kind):
 			same = append(same, string(found.Kind))
-		default:
+		case found.Remediable:
 			fresh = append(fresh, string(found.Kind))
 		}
 	}

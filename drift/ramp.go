@@ -82,14 +82,15 @@ func (r *Ramp) advance() {
 }
 
 // Approve is a person's word: a cause that was stopped begins with a canary
-// again, and a wave that could not be proven counts as proven.
-func (r *Ramp) Approve() {
+// again, and what has ended of a wave and could not be proven counts as proven.
+// Nobody can vouch for what is still under way, of this wave.
+func (r *Ramp) Approve(underWay int) {
 	if r.Stopped != "" {
 		r.Stopped, r.Source, r.Workspace, r.Inputs = "", "", "", ""
 		r.begin(0)
 		return
 	}
-	r.Proven = r.Opened
+	r.Proven = max(r.Proven, r.Opened-underWay)
 	r.advance()
 }
 

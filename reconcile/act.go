@@ -139,6 +139,9 @@ func (t *turn) stands(ctx context.Context, j *Judged) (attempt drift.Attempt, wo
 	}
 	history := &drift.History{Agreeing: max(1, remedy.Confirmations), Forced: a.Forced, AtRequest: a.By != "", Ramp: &st.Ramp}
 	recall(history, st)
+	if words := overtaken(a, &st.Ramp); words != "" {
+		return attempt, words, nil
+	}
 	st.Ramp.Opened = 0 // its place in the wave has been taken
 	history.Paused, history.PausedUntil = t.pauses.acting(a.Source, a.Workspace)
 	if err := t.past(ctx, history, j); err != nil {
@@ -154,6 +157,19 @@ func (t *turn) stands(ctx context.Context, j *Judged) (attempt drift.Attempt, wo
 		return attempt, "the cause is another by now: " + cause, nil
 	}
 	return attempt, "", nil
+}
+
+// overtaken tells why the ramp of its cause no longer carries an action that was
+// decided before; "": it does. What was decided before a person let a cause begin
+// again is no part of what begins: the canary is to be alone.
+func overtaken(a *store.Action, r *drift.Ramp) string {
+	switch {
+	case r.Stopped != "":
+		return string(drift.RuleIneffective) + ": nothing more is tried for cause " + r.Cause + ": " + r.Stopped
+	case r.Lap != a.Lap:
+		return "its cause has begun again, or gone on, since it was decided"
+	}
+	return ""
 }
 
 // past adds to the history what the source's own row and its drifts tell.
@@ -189,7 +205,8 @@ func (t *turn) past(ctx context.Context, h *drift.History, j *Judged) error {
 
 // call calls the platform once, unless acting is paused.
 func (t *turn) call(ctx context.Context, attempt drift.Attempt, document json.RawMessage) (again time.Duration, err error) {
-	if _, err := t.store.Calling(ctx, t.action.ID, attempt, document); err != nil {
+	at, err := t.store.Calling(ctx, t.action.ID, attempt, document)
+	if err != nil {
 		return 0, err
 	}
 	answer := drift.Call{Result: drift.CallUnavailable, Words: "the platform was not called"}
@@ -200,16 +217,46 @@ func (t *turn) call(ctx context.Context, attempt drift.Attempt, document json.Ra
 		if late := time.Now().After(deadline); late || ctx.Err() != nil {
 			return context.DeadlineExceeded // frozen until now: somebody else may have taken over
 		}
+		if err := t.mayCall(ctx, at); err != nil {
+			return err
+		}
 		answer = t.source.Actor.Restart(ctx, t.action.Workspace)
 		return nil
 	})
-	if paused := (*store.PausedError)(nil); errors.As(err, &paused) {
-		return 0, t.end(ctx, store.ActionCalling, drift.Superseded, err.Error(), document)
+	if errors.Is(err, store.ErrMovedOn) {
+		return 0, err
+	}
+	if errors.Is(err, store.ErrPaused) || errors.Is(err, errOvertaken) {
+		return 0, t.end(context.WithoutCancel(ctx), store.ActionCalling, drift.Superseded, err.Error(), document)
 	}
 	if err != nil && answer.Result == drift.CallUnavailable {
 		answer.Words += ": " + err.Error()
 	}
 	return t.called(context.WithoutCancel(ctx), answer)
+}
+
+var errOvertaken = errors.New("overtaken")
+
+// mayCall asks once more, with the switch held, what others may have written
+// while this turn waited for it, or was frozen: whether the call that was begun
+// then is still this turn's to make, and is not settled by observing already; and
+// whether its cause still goes on.
+func (t *turn) mayCall(ctx context.Context, begun time.Time) error {
+	a, err := t.store.Action(ctx, t.action.ID)
+	switch {
+	case err != nil:
+		return err
+	case a.State != store.ActionCalling || !a.CalledAt.Equal(begun):
+		return store.ErrMovedOn
+	}
+	st, err := t.store.Recall(ctx, a)
+	if err != nil {
+		return err
+	}
+	if words := overtaken(a, &st.Ramp); words != "" {
+		return fmt.Errorf("%w: %s", errOvertaken, words)
+	}
+	return nil
 }
 
 // called writes the platform's answer down, whoever waits for it.
@@ -236,7 +283,7 @@ func (t *turn) prove(ctx context.Context) (again time.Duration, err error) {
 		return lookRetry, t.store.Waits(ctx, a.ID, "waits to be looked at: "+err.Error(), time.Now().Add(lookRetry))
 	}
 	now := time.Now()
-	progress := t.source.Remedy.Prove(&a.Attempt, now, &j.Facts, j.Findings)
+	progress := t.source.Remedy.Prove(&a.Attempt, now, &j.Facts, j.Verdict, j.Findings)
 	if progress.Words != a.Words {
 		t.askLook(ctx, "action "+fmt.Sprint(a.ID)+": "+progress.Words)
 	}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -73,6 +74,10 @@ func (h *holder) plan(ctx context.Context, w *World, l *look) {
 	p := &store.Planning{Lease: h.lease, Full: l.full, Workspaces: len(h.known.States)}
 	for i := range l.result.Workspaces {
 		j := &l.result.Workspaces[i]
+		if l.settled.Skip(j.Workspace.ID) && !h.daemon.pauses.observingWorkspace(source.Name, j.Workspace.ID) {
+			p.Full = false // a newer look has settled it, and has been judged by: what that found stays
+			continue
+		}
 		if c := d.candidate(j, requests[j.Workspace.ID]); c != nil {
 			p.Candidates = append(p.Candidates, *c)
 		} else {
@@ -143,7 +148,7 @@ func (d *deciding) candidate(j *Judged, request *store.Action) *store.Candidate 
 		return nil
 	}
 	remedy := remedyFor(d.source.Remedy, request)
-	history := &drift.History{OpenedAt: open.OpenedAt, Surge: d.look.settled.doubted[w.ID], Suppressed: j.Verdict == drift.Drifted && d.look.settled.Quiet(j), AtRequest: request != nil}
+	history := &drift.History{OpenedAt: open.OpenedAt, Surge: cmp.Or(d.look.settled.doubted[w.ID], d.look.settled.inputs), Suppressed: j.Verdict == drift.Drifted && d.look.settled.Quiet(j), AtRequest: request != nil}
 	history.Paused, history.PausedUntil = d.daemon.pauses.acting(w.Source, w.ID)
 	if request != nil {
 		history.Forced = request.Forced

@@ -26,8 +26,9 @@ type Approval struct {
 
 // Approve lets a workspace be reprovisioned where that takes a person's word,
 // and lets the cause of its open drift go on: one that was stopped begins with
-// a canary again, a wave that no log could prove counts as proven. Attempts that
-// were made before no longer count.
+// a canary again, what no log could prove of a wave counts as proven, and what is
+// still under way has to be proven first. Attempts that were made before no longer
+// count.
 func (s *Store) Approve(ctx context.Context, a Approval) (approved Approval, err error) {
 	err = s.change(ctx, "approve", func(ctx context.Context, c *Change) error {
 		approved, err = c.Approve(ctx, a)
@@ -99,13 +100,17 @@ func (c *Change) letGoOn(ctx context.Context, cause string) (words string, err e
 	if err != nil {
 		return "", err
 	}
-	switch {
+	var underWayNow int
+	if err := c.tx.QueryRow(ctx, "SELECT count(*) FROM actions WHERE cause = $1 AND lap = $2::int AND "+underWay, cause, r.Lap).Scan(&underWayNow); err != nil {
+		return "", err
+	}
+	switch unproven := r.Opened - r.Proven - underWayNow; {
 	case r.Stopped != "":
 		words = "; cause " + cause + ", which was stopped, begins with a canary again"
-	case r.Opened > r.Proven:
-		words = fmt.Sprintf("; the %d of cause %s that were not proven count as proven", r.Opened-r.Proven, cause)
+	case unproven > 0:
+		words = fmt.Sprintf("; the %d of cause %s that were not proven count as proven", unproven, cause)
 	}
-	r.Approve()
+	r.Approve(underWayNow)
 	if err := c.saveRamp(ctx, r); err != nil {
 		return "", err
 	}

@@ -159,6 +159,7 @@ func (l *planner) wouldHave(ctx context.Context, c *Candidate, ramp *drift.Ramp)
 	}
 	ramp.Opened++
 	ramp.Finish(ramp.Lap, drift.Cured, "", l.now)
+	l.ramps[rampKey(c)] = ramp
 	l.records.opened(c.Workspace, 0, l.now)
 	l.planned.Opened = append(l.planned.Opened, id)
 	if err := l.saveRamp(ctx, ramp); err != nil {
@@ -175,6 +176,7 @@ func (l *planner) open(ctx context.Context, c *Candidate, ramp *drift.Ramp) erro
 		return err
 	}
 	ramp.Opened++
+	l.ramps[rampKey(c)] = ramp
 	l.records.opened(c.Workspace, id, l.now)
 	l.planned.Opened = append(l.planned.Opened, id)
 	if err := l.saveRamp(ctx, ramp); err != nil {

@@ -31,7 +31,8 @@ func dryKey(inputs string, episode *int64) string {
 
 // ramp gives the ramp of a candidate's cause, as the plan has moved it. One that
 // was stopped begins again where the inputs have changed of the workspace that
-// stopped it.
+// stopped it, and with that workspace: for the others it stays stopped until
+// something has been opened there, lest inputs that are doubted let it go on.
 func (l *planner) ramp(ctx context.Context, c *Candidate) (*drift.Ramp, error) {
 	key := rampKey(c)
 	r := l.ramps[key]
@@ -43,8 +44,9 @@ func (l *planner) ramp(ctx context.Context, c *Candidate) (*drift.Ramp, error) {
 		l.ramps[key] = r
 	}
 	if r.Rest(l.now); r.Stopped != "" && r.Source == l.Lease.Source && r.Workspace == c.Workspace && r.Inputs != c.Inputs {
-		r.Approve()
-		return r, l.saveRamp(ctx, r)
+		again := *r
+		again.Approve(0)
+		return &again, nil
 	}
 	return r, nil
 }

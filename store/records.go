@@ -84,13 +84,15 @@ func (l *planner) read(ctx context.Context) error {
 }
 
 // readRoom counts what is spent. What was opened and came to nothing before the
-// platform was called has spent nothing.
+// platform was called has spent nothing; what was given up after the platform may
+// have acted has.
 func (r *records) readRoom(ctx context.Context, c *Change, source string, workspaces int) error {
 	var oldest *time.Time
 	r.room.Workspaces = workspaces
 	err := c.tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+underWay+`), count(*) FILTER (WHERE `+underWay+` AND source = $1),
 			count(*) FILTER (WHERE spent), min(opened_at) FILTER (WHERE spent)
-		FROM (SELECT *, opened_at > $2::timestamptz - interval '1 hour' AND outcome NOT IN ('superseded', 'blocked') AS spent FROM actions
+		FROM (SELECT *, opened_at > $2::timestamptz - interval '1 hour'
+				AND (outcome NOT IN ('superseded', 'blocked') OR coalesce(attempt->'Call'->>'result', '') IN ('accepted', 'uncertain')) AS spent FROM actions
 			WHERE `+underWay+` OR opened_at > $2::timestamptz - interval '1 hour') a`, source, c.now).
 		Scan(&r.room.InFlight, &r.room.OfSource, &r.room.LastHour, &oldest)
 	if oldest != nil {
