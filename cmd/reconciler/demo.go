@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/internal/config"
 	"github.com/molecule-ai/billing-reconciler/internal/fleetsim"
-	"github.com/molecule-ai/billing-reconciler/report"
 	"github.com/molecule-ai/billing-reconciler/store"
 )
 
@@ -47,7 +45,7 @@ as you watch. Ctrl-C ends it and leaves nothing behind.`,
 	}
 	cmd.Flags().IntVar(&flags.workspaces, "workspaces", 200, "how many workspaces the fleet has")
 	cmd.Flags().StringVar(&flags.listen, "listen", "127.0.0.1:8080", "`address` on which the daemon serves")
-	cmd.Flags().BoolVar(&flags.remediate, "remediate", false, "say of each drift what would be done, or what keeps from it (nothing is reprovisioned yet)")
+	cmd.Flags().BoolVar(&flags.remediate, "remediate", false, "mend what has drifted, too: the simulated platform has the incident's bug at first, and is mended once that is found out")
 	cmd.Flags().DurationVar(&flags.every, "every", 5*time.Second, "time between passes")
 	cmd.Flags().DurationVar(&flags.length, "for", 0, "end after so long; 0: at Ctrl-C")
 	return cmd
@@ -69,7 +67,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags, chosen bool) (err error
 	}
 	a.say("starting PostgreSQL, the platform and %d workspaces ...", flags.workspaces)
 	sim, err := fleetsim.Start(ctx, fleetsim.Options{Workspaces: flags.workspaces, Faults: true, Recorded: flags.workspaces > recordedAbove,
-		Listen: listener.Addr().String(), Interval: flags.every})
+		Listen: listener.Addr().String(), Interval: flags.every, Remediate: flags.remediate})
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -109,7 +107,7 @@ func (a *app) demonstrate(ctx context.Context, sim *fleetsim.Sim, listener net.L
 	defer stopLive()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.run(ctx, listener, nil) })
-	show := &demonstration{app: a, service: s, flags: flags}
+	show := &demonstration{app: a, service: s, flags: flags, sim: sim}
 	group.Go(func() error {
 		show.run(ctx)
 		return nil
@@ -149,6 +147,8 @@ type demonstration struct {
 	*app
 	service *service
 	flags   demoFlags
+	sim     *fleetsim.Sim
+	mended  bool                  // the platform
 	last    int64                 // event
 	counts  map[drift.Verdict]int // as last shown
 }
@@ -194,9 +194,21 @@ func (d *demonstration) events(ctx context.Context) {
 		color := pick(e.Kind == drift.EventDriftClosed, green, pick(e.Severity == drift.Critical || e.Severity == drift.High, red, yellow))
 		d.say("%s  %s  %s  %s (%s)", d.term.paint(dim, e.At.Format(time.TimeOnly)), d.term.paint(color, string(e.Kind)), shortID(e.Workspace), printable(e.Name), e.Source)
 		d.say("          %s", printable(e.Summary))
-		if d.flags.remediate && e.Kind == drift.EventDriftOpened {
-			d.action(ctx, e)
+		if d.flags.remediate && e.Kind == drift.EventIneffective && !d.mended {
+			d.mend(ctx, e)
 		}
+	}
+}
+
+// mend is what people do once they are told that reprovisioning changes
+// nothing: they mend the platform, and let the reconciler go on.
+func (d *demonstration) mend(ctx context.Context, e *drift.Event) {
+	d.say("          %s", d.term.paint(yellow, "the platform's people mend the bug, and an operator approves: one, then two, then four are reprovisioned"))
+	d.sim.FixPlatform()
+	d.mended = true
+	approval := store.Approval{Source: e.Source, Workspace: e.Workspace, Reason: "the platform is mended", By: "demo", ExpiresAt: time.Now().Add(time.Hour)}
+	if _, err := d.service.store.Approve(ctx, approval); err != nil && ctx.Err() == nil {
+		d.say("          not approved: %v", err)
 	}
 }
 
@@ -223,16 +235,4 @@ func (d *demonstration) summary(ctx context.Context) {
 	d.say("%s  %d workspaces: %s, %s, %s, %d skipped", d.term.paint(dim, time.Now().Format(time.TimeOnly)), total,
 		d.term.paint(green, fmt.Sprintf("%d in sync", counts[drift.InSync])), d.term.paint(red, fmt.Sprintf("%d drifted", counts[drift.Drifted])),
 		d.term.paint(yellow, fmt.Sprintf("%d unknown", counts[drift.Unknown])), counts[drift.Skipped])
-}
-
-// action shows what would be done about a drift, or what keeps from it.
-func (d *demonstration) action(ctx context.Context, e *drift.Event) {
-	row, err := d.service.store.Workspace(ctx, e.Source, e.Workspace)
-	if err != nil {
-		return
-	}
-	var doc report.Workspace
-	if json.Unmarshal(row.Document, &doc) == nil && doc.Action != nil {
-		d.say("          action: %s: %s", doc.Action.Rule, printable(doc.Action.Summary))
-	}
 }

@@ -110,5 +110,21 @@ func (s *Sim) daemonKeys() string {
 	if s.StateURL == "" {
 		return ""
 	}
-	return fmt.Sprintf("state: {database: %q}\nadmin: {listen: %q}\nalerting: {settle: 5s}\n", s.StateURL, s.listen)
+	keys := fmt.Sprintf("state: {database: %q}\nadmin: {listen: %q}\nalerting: {settle: 5s}\n", s.StateURL, s.listen)
+	if s.remediate {
+		keys += acting
+	}
+	return keys
 }
+
+// acting lets a daemon act within seconds: on a real fleet, all of it takes
+// longer.
+const acting = `remediate:
+  mode: enforce
+  max_in_flight: 8
+  max_per_hour: 200
+  max_fleet_percent: 20
+  backoff: 30s
+  quiet: 5s
+  proof: {settle: 1s, unapplied: 20s, lost_after: 2m, silence_at_least: 3s, silence_at_most: 10s}
+`

@@ -42,6 +42,7 @@ type Options struct {
 	Server     *localpg.Server  // a PostgreSQL to use; nil starts a private one
 	Listen     string           // where a daemon on this fleet serves; not "": it gets a database of its own, too
 	Interval   time.Duration    // between its passes; default 5 s
+	Remediate  bool             // that daemon acts, and is content with short proofs
 	Recorded   bool             // a shell for each shape of machine and not for each look: for fleets above 1,000
 	SSM        ssmsim.Options   // how nasty AWS is; Runner is set
 	Platform   PlatformOptions  // how workspaces are provisioned again
@@ -63,6 +64,7 @@ type Sim struct {
 
 	proxy     Proxy
 	listen    string
+	remediate bool
 	interval  time.Duration
 	servers   []*server
 	pg        *localpg.Server
@@ -91,7 +93,7 @@ const adminToken = drift.Secret("demo-admin-token")
 // Start makes the fleet and everything around it. Close ends it.
 func Start(ctx context.Context, opts Options) (sim *Sim, err error) {
 	opts = opts.withDefaults()
-	sim = &Sim{proxy: Proxy{proxyBase}, listen: opts.Listen, interval: opts.Interval, machines: map[string]*machine.Machine{},
+	sim = &Sim{proxy: Proxy{proxyBase}, listen: opts.Listen, remediate: opts.Remediate, interval: opts.Interval, machines: map[string]*machine.Machine{},
 		byID: map[string]*Member{}, ledgers: map[*Tenant]*ledger{}, held: map[netip.Addr]bool{}, random: rand.New(rand.NewPCG(opts.Seed, 8))}
 	defer func() {
 		if err != nil {
