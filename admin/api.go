@@ -34,6 +34,7 @@ func (s *Server) routes() http.Handler {
 	s.streamRoute(api)
 	s.pauseRoutes(api)
 	s.suppressionRoutes(api)
+	s.actionRoutes(api)
 	finish(api.OpenAPI())
 	return withProblems(mux)
 }

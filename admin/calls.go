@@ -81,6 +81,38 @@ func (c *Client) Unsuppress(ctx context.Context, id int64) error {
 	return err
 }
 
+// Actions gives a page of actions.
+func (c *Client) Actions(ctx context.Context, q ActionQuery) (*Actions, error) {
+	return get[*Actions](ctx, c, "/actions", q)
+}
+
+// Action gives one action.
+func (c *Client) Action(ctx context.Context, id int64) (*ReprovisionDetail, error) {
+	return get[*ReprovisionDetail](ctx, c, fmt.Sprintf("/actions/%d", id), nil)
+}
+
+// Reprovision asks for a reprovision of a workspace, by its whole id. The source
+// may be empty.
+func (c *Client) Reprovision(ctx context.Context, id, source string, r ReprovisionRequest) (*Reprovision, error) {
+	return send[*Reprovision](ctx, c, http.MethodPost, "/workspaces/"+url.PathEscape(id)+"/reprovision", sourceOf(source), r)
+}
+
+// Approve lets a workspace be reprovisioned, by its whole id. The source may be
+// empty.
+func (c *Client) Approve(ctx context.Context, id, source string, r ApproveRequest) (*Approved, error) {
+	return send[*Approved](ctx, c, http.MethodPost, "/workspaces/"+url.PathEscape(id)+"/approve", sourceOf(source), r)
+}
+
+// Causes gives how far each cause has proven itself.
+func (c *Client) Causes(ctx context.Context) (*Causes, error) {
+	return get[*Causes](ctx, c, "/causes", nil)
+}
+
+// ApproveCause lets a cause go on.
+func (c *Client) ApproveCause(ctx context.Context, cause, reason string) (*Approved, error) {
+	return send[*Approved](ctx, c, http.MethodPost, "/causes/"+url.PathEscape(cause)+"/approve", nil, map[string]string{"reason": reason})
+}
+
 // Accept accepts that much changed at once in a source, or in the whole fleet
 // where it is *.
 func (c *Client) Accept(ctx context.Context, source, reason string) error {

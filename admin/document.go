@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/molecule-ai/billing-reconciler/report"
+	"github.com/molecule-ai/billing-reconciler/store"
 )
 
 // withObservedAt puts a time into observed.at of a workspace's document, and
@@ -22,6 +25,40 @@ func withObservedAt(doc []byte, at time.Time) (Workspace, error) {
 	text, err := json.Marshal(at.UTC())
 	if err != nil {
 		return nil, fmt.Errorf("write observed.at: %w", err)
+	}
+	return slices.Concat(doc[:from], text, doc[to:]), nil
+}
+
+// withHeld puts into a workspace's document what the daemon has judged of it, in
+// place of what its look alone allowed to judge, and the action that is under
+// way.
+func withHeld(doc Workspace, held store.Held) (_ Workspace, err error) {
+	if j := held.Judgement; j != nil {
+		since := j.Since.UTC()
+		if doc, err = withPart(doc, "action", report.Action{Rule: j.Rule, Summary: j.Words, Since: &since, Next: moment(j.Next)}); err != nil {
+			return nil, err
+		}
+	}
+	if held.InFlight == 0 {
+		return doc, nil
+	}
+	return withPart(doc, "in_flight", held.InFlight)
+}
+
+// withPart puts a value under a key of a document, in place of one that is there.
+func withPart(doc Workspace, key string, value any) (Workspace, error) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", key, err)
+	}
+	from, to, err := placeOf(doc, key)
+	if err != nil {
+		return nil, fmt.Errorf("read a workspace's stored document: %w", err)
+	}
+	if from == to {
+		from = bytes.LastIndexByte(doc, '}')
+		to = from
+		text = fmt.Appendf(nil, ",%q:%s", key, text)
 	}
 	return slices.Concat(doc[:from], text, doc[to:]), nil
 }

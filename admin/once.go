@@ -61,6 +61,9 @@ type changes interface {
 	Unsuppress(ctx context.Context, id int64, by string) (bool, error)
 	RequestLook(ctx context.Context, l store.Look) (store.Look, error)
 	Accept(ctx context.Context, source, by, reason string) error
+	Request(ctx context.Context, r store.Request) (*store.Action, error)
+	Approve(ctx context.Context, a store.Approval) (store.Approval, error)
+	ApproveCause(ctx context.Context, cause, reason, by string) error
 }
 
 // once makes a change, and makes it once for each Idempotency-Key. do asks the

@@ -15,10 +15,13 @@ func init() {
 
 // nulls are objects that may be null: a reference alone cannot say so.
 var nulls = map[string][]string{
-	"Workspace":    {"observed", "cause"},
-	"DriftDetail":  {"at_opening", "latest"},
-	"SourceStatus": {"surge"},
-	"Status":       {"fleet_surge"},
+	"Workspace":         {"observed", "cause"},
+	"DriftDetail":       {"at_opening", "latest"},
+	"Reprovision":       {"answer"},
+	"ReprovisionDetail": {"answer", "before", "after"},
+	"Ramp":              {"stopped_by"},
+	"SourceStatus":      {"surge"},
+	"Status":            {"fleet_surge"},
 }
 
 // finish mends what reflection makes of our types.

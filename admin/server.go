@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/store"
 )
 
@@ -33,6 +34,9 @@ type Options struct {
 	Status func() Process
 	// SourceNames lists the configured sources; nil: those the store knows.
 	SourceNames func() []string
+	// Remediation gives what is allowed to be done about the drifts of each
+	// configured source; nil: it is not known here.
+	Remediation func() map[string]drift.RemediateMode
 	// Log gets a line a request; nil: none.
 	Log *slog.Logger
 	// FailedAuthPerMinute is how many wrong tokens an address may present a

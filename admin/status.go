@@ -41,6 +41,7 @@ type Status struct {
 	OldestDrift  *time.Time             `json:"oldest_drift" doc:"When the oldest open one was opened."`
 	Pauses       []store.Pause          `json:"pauses" doc:"In force now."`
 	Suppressions int                    `json:"suppressions" doc:"In force now."`
+	Remediation  Remediation            `json:"remediation"`
 	LastEvent    int64                  `json:"last_event" doc:"Id of the newest event; 0: there is none."`
 	Problems     []string               `json:"problems" doc:"What keeps the reconciler from its work; the same as /readyz says."`
 }
@@ -70,7 +71,7 @@ func (s *Server) statusRoutes(api huma.API) {
 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*body[Status], error) {
 	out := Status{GeneratedAt: time.Now().UTC(), Process: s.process(), Workspaces: map[drift.Verdict]int{}, Sources: []SourceStatus{}, Inputs: []InputStatus{}, Sinks: []SinkStatus{}, Problems: []string{}}
-	for _, part := range []func(context.Context, *Status) error{s.statusSources, s.statusInputs, s.statusSinks, s.statusDrifts, s.statusHolds} {
+	for _, part := range []func(context.Context, *Status) error{s.statusSources, s.statusInputs, s.statusSinks, s.statusDrifts, s.statusHolds, s.statusRemediation} {
 		if err := part(ctx, &out); err != nil {
 			return nil, s.failed(ctx, "read status", err)
 		}

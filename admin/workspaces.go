@@ -84,15 +84,11 @@ func (s *Server) listWorkspaces(ctx context.Context, q *WorkspaceQuery) (*body[W
 	if err != nil {
 		return nil, s.unpaged(ctx, "list workspaces", err)
 	}
-	out := Workspaces{Workspaces: make([]Workspace, 0, len(rows)), Next: optional(next)}
-	for i := range rows {
-		doc, err := document(&rows[i])
-		if err != nil {
-			return nil, s.failed(ctx, "list workspaces", err)
-		}
-		out.Workspaces = append(out.Workspaces, doc)
+	docs, err := s.documents(ctx, rows)
+	if err != nil {
+		return nil, s.failed(ctx, "list workspaces", err)
 	}
-	return answerWith(out), nil
+	return answerWith(Workspaces{Workspaces: docs, Next: optional(next)}), nil
 }
 
 func (s *Server) getWorkspace(ctx context.Context, in *workspaceInput) (*body[Workspace], error) {
@@ -100,11 +96,11 @@ func (s *Server) getWorkspace(ctx context.Context, in *workspaceInput) (*body[Wo
 	if err != nil {
 		return nil, s.failed(ctx, "read workspace", err)
 	}
-	doc, err := document(row)
+	docs, err := s.documents(ctx, []store.WorkspaceRow{*row})
 	if err != nil {
 		return nil, s.failed(ctx, "read workspace", err)
 	}
-	return answerWith(doc), nil
+	return answerWith(docs[0]), nil
 }
 
 func (s *Server) look(ctx context.Context, in *lookInput) (*changed[store.Look], error) {
@@ -115,6 +111,30 @@ func (s *Server) look(ctx context.Context, in *lookInput) (*changed[store.Look],
 		}
 		return c.RequestLook(ctx, store.Look{Source: row.Source, Workspace: row.ID, Reason: in.Body.Reason, By: principal(ctx).Name})
 	})
+}
+
+// documents are those of workspaces, with what is held of them.
+func (s *Server) documents(ctx context.Context, rows []store.WorkspaceRow) ([]Workspace, error) {
+	refs := make([]store.Ref, len(rows))
+	for i := range rows {
+		refs[i] = store.Ref{Source: rows[i].Source, ID: rows[i].ID}
+	}
+	held, err := s.opts.Store.Held(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]Workspace, 0, len(rows))
+	for i := range rows {
+		doc, err := document(&rows[i])
+		if err == nil {
+			doc, err = withHeld(doc, held[refs[i]])
+		}
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
 }
 
 // document is a workspace's stored document with what every look changes put

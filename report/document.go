@@ -38,6 +38,7 @@ type Workspace struct {
 	Findings     []Finding          `json:"findings"`
 	Cause        *Cause             `json:"cause"`
 	Action       *Action            `json:"action"`
+	InFlight     *int64             `json:"in_flight,omitempty"` // number of the action under way; the daemon's
 }
 
 // Desired is what the workspace should be.
@@ -138,10 +139,12 @@ type Fit struct {
 }
 
 // Action is what may be done about the workspace, or the rule that keeps from
-// it.
+// it. Since and Next are the daemon's: one look alone does not know them.
 type Action struct {
 	Rule    drift.Rule `json:"rule"`
 	Summary string     `json:"summary"`
+	Since   *time.Time `json:"since,omitempty"` // that the rule holds
+	Next    *time.Time `json:"next,omitempty"`  // when it is next worth asking, where that is known
 }
 
 // Summary counts.

@@ -26,7 +26,7 @@ func workspace(j *reconcile.Judged, opts Options) Workspace {
 	}
 	out.Cause = cause(j.Causes)
 	if j.Judgement.Rule != "" {
-		out.Action = &Action{j.Judgement.Rule, j.Judgement.Words}
+		out.Action = &Action{Rule: j.Judgement.Rule, Summary: j.Judgement.Words}
 	}
 	return out
 }

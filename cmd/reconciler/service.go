@@ -91,7 +91,7 @@ const (
 func (s *service) openAdmin(cfg *config.Config) (err error) {
 	options := admin.Options{Store: s.store.Store, Tokens: tokensOf(cfg), Metrics: promhttp.HandlerFor(s.metrics.Registry, promhttp.HandlerOpts{}),
 		Health: func(context.Context) admin.Health { return admin.Health{Problems: s.daemon.Problems()} }, Status: s.process,
-		SourceNames: s.sourceNames, Pushes: s.inputs.pushes(cfg), Log: s.app.log, FailedAuthPerMinute: cfg.Admin.FailedAuthPerMinute, Version: version}
+		SourceNames: s.sourceNames, Remediation: s.remediation, Pushes: s.inputs.pushes(cfg), Log: s.app.log, FailedAuthPerMinute: cfg.Admin.FailedAuthPerMinute, Version: version}
 	if t := cfg.Admin.TLS; t != nil {
 		options.TLS = &admin.TLS{Cert: string(t.Cert), Key: string(t.Key), ClientCA: string(t.ClientCA)}
 	}

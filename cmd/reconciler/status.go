@@ -101,6 +101,7 @@ func (a *app) showStatus(s *admin.Status, url string) {
 	if s.Suppressions > 0 {
 		out("%d suppressions in force: reconciler suppress --list", s.Suppressions)
 	}
+	a.showRemediation(&s.Remediation)
 	for _, p := range s.Problems {
 		_, _ = fmt.Fprintln(a.stdout, a.term.paint(red, "problem: "+printable(p)))
 	}
