@@ -9,7 +9,7 @@ SHELLS   := $(wildcard scripts/*.sh .ci/run observe/probe/*.sh internal/fleetsim
 RULES    := deploy/prometheus/alerts.yaml
 # Packages that start goroutines or share state; the race detector is slow.
 RACE     := ./internal/localpg/... ./internal/config/... ./internal/sdnotify/... ./internal/tcpfault/... ./internal/fleetsim/... \
-	./observe/... ./platform/... ./store/... ./traffic/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
+	./observe/... ./platform/... ./notify/... ./store/... ./traffic/... ./reconcile/... ./admin/... ./desired/... ./metrics/... ./cmd/...
 LINTER   := bin/golangci-lint
 SOAKING  := ^Benchmark(Soak|PassTenThousand|DaemonTenThousand|Takeover|PauseElsewhere|Detection|Backlog.*|Torture|Storm)$$
 CHECKS   := test vet lint race arch shellcheck rules static
