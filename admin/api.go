@@ -30,6 +30,7 @@ func (s *Server) routes() http.Handler {
 	s.workspaceRoutes(api)
 	s.trafficRoutes(api)
 	s.driftRoutes(api)
+	s.evidenceRoutes(api)
 	s.eventRoutes(api)
 	s.streamRoute(api)
 	s.pauseRoutes(api)

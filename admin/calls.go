@@ -44,6 +44,17 @@ func (c *Client) Drift(ctx context.Context, id int64) (*DriftDetail, error) {
 	return get[*DriftDetail](ctx, c, fmt.Sprintf("/drifts/%d", id), nil)
 }
 
+// Evidence gives the evidence of a drift.
+func (c *Client) Evidence(ctx context.Context, drift int64) (Evidence, error) {
+	return get[Evidence](ctx, c, fmt.Sprintf("/drifts/%d/evidence", drift), nil)
+}
+
+// WorkspaceEvidence gives the evidence of a workspace's last drift, by its whole
+// id. The source may be empty.
+func (c *Client) WorkspaceEvidence(ctx context.Context, id, source string) (Evidence, error) {
+	return get[Evidence](ctx, c, "/workspaces/"+url.PathEscape(id)+"/evidence", sourceOf(source))
+}
+
 // Events gives a page of events. Follow gives them as they happen.
 func (c *Client) Events(ctx context.Context, q EventQuery) (*Events, error) {
 	return get[*Events](ctx, c, "/events", q)

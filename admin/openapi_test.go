@@ -83,7 +83,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		"/api/v1/pauses": {"get"}, "/api/v1/pause": {"post"}, "/api/v1/resume": {"post"}, "/api/v1/suppressions": {"get", "post"},
 		"/api/v1/suppressions/{id}": {"delete"}, "/api/v1/sources/{name}/accept": {"post"},
 		"/api/v1/actions": {"get"}, "/api/v1/actions/{id}": {"get"}, "/api/v1/workspaces/{id}/reprovision": {"post"}, "/api/v1/workspaces/{id}/approve": {"post"},
-		"/api/v1/causes": {"get"}, "/api/v1/causes/{cause}/approve": {"post"},
+		"/api/v1/drifts/{id}/evidence": {"get"}, "/api/v1/workspaces/{id}/evidence": {"get"}, "/api/v1/causes": {"get"}, "/api/v1/causes/{cause}/approve": {"post"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -16,7 +16,16 @@ import (
 
 // Suppressions lists the suppressions in force.
 type Suppressions struct {
-	Suppressions []store.Suppression `json:"suppressions"`
+	Suppressions []PricedSuppression `json:"suppressions"`
+}
+
+// PricedSuppression is a suppression in force, and what was kept quiet about has
+// cost since it began.
+type PricedSuppression struct {
+	store.Suppression
+	Billed   int64    `json:"billed" doc:"Calls since it began that the platform pays for and should not, of workspaces with a drift that it covers."`
+	Unpriced int64    `json:"unpriced" doc:"Of them, whose cost is not known."`
+	CostUSD  *float64 `json:"cost_usd" doc:"Of all of them; null: it is not known of all."`
 }
 
 // SuppressRequest asks for quiet about findings that somebody has accepted.
@@ -58,7 +67,19 @@ func (s *Server) listSuppressions(ctx context.Context, in *suppressionsInput) (*
 	if err != nil {
 		return nil, s.failed(ctx, "list suppressions", err)
 	}
-	return answerWith(Suppressions{append([]store.Suppression{}, all...)}), nil
+	prices, err := s.opts.Store.Prices(ctx)
+	if err != nil {
+		return nil, s.failed(ctx, "price suppressions", err)
+	}
+	out := Suppressions{make([]PricedSuppression, 0, len(all))}
+	for _, one := range all {
+		priced := PricedSuppression{Suppression: one, Billed: prices[one.ID].Billed, Unpriced: prices[one.ID].Unpriced}
+		if cost := prices[one.ID].CostUSD; priced.Unpriced == 0 {
+			priced.CostUSD = &cost
+		}
+		out.Suppressions = append(out.Suppressions, priced)
+	}
+	return answerWith(out), nil
 }
 
 func (s *Server) suppress(ctx context.Context, in *suppressInput) (*changed[store.Suppression], error) {

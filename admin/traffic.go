@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/molecule-ai/billing-reconciler/evidence"
 	"github.com/molecule-ai/billing-reconciler/store"
 )
 
@@ -75,20 +76,7 @@ func (s *Server) traffic(ctx context.Context, in *trafficInput) (*body[CallList]
 	}
 	out := CallList{Calls: make([]Call, 0, len(rows)), More: len(rows) > mostCalls}
 	for _, r := range rows[:min(len(rows), mostCalls)] {
-		out.Calls = append(out.Calls, Call{r, word(operations, int(r.Operation)), word(attributions, int(r.Attribution))})
+		out.Calls = append(out.Calls, Call{r, evidence.Operation(r.Operation), evidence.Attribution(int16(r.Attribution))})
 	}
 	return answerWith(out), nil
-}
-
-// The words of numbers that the store keeps.
-var (
-	operations   = []string{"", "messages", "batches", "chat_completions", "responses"}
-	attributions = []string{"", "", "address", "name"}
-)
-
-func word(list []string, number int) string {
-	if number < 0 || number >= len(list) {
-		return ""
-	}
-	return list[number]
 }

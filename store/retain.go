@@ -78,6 +78,8 @@ func (r *Retention) steps() []step {
 			gone AS (DELETE FROM drifts WHERE id IN (SELECT id FROM old) RETURNING 1) SELECT count(*) FROM gone`},
 		{"actions", r.Drifts, `WITH gone AS (DELETE FROM actions WHERE id IN
 			(SELECT id FROM actions WHERE ended_at < clock_timestamp() - make_interval(secs => $1) ORDER BY ended_at LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
+		{"suppressions", r.Drifts, `WITH gone AS (DELETE FROM suppressions_ended WHERE id IN
+			(SELECT id FROM suppressions_ended WHERE ended_at < clock_timestamp() - make_interval(secs => $1) ORDER BY ended_at LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
 		{"approvals", approvalKept, `WITH gone AS (DELETE FROM approvals WHERE (source, workspace) IN
 			(SELECT source, workspace FROM approvals WHERE expires_at < clock_timestamp() - make_interval(secs => $1) LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone`},
 		{"events", r.Events, `WITH gone AS (DELETE FROM events WHERE id IN

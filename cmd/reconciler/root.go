@@ -90,7 +90,7 @@ writes a configuration to begin with, and "reconciler doctor" tries it.`,
 	root.AddCommand(a.runCommand(), a.migrateCommand(), a.checkCommand(), a.desiredCommand(), a.explainCommand(), a.hitsCommand(), a.planCommand(),
 		a.statusCommand(), a.eventsCommand(), a.driftsCommand(), a.pauseCommand(), a.resumeCommand(), a.suppressCommand(), a.unsuppressCommand(),
 		a.lookCommand(), a.acceptCommand(), a.notifyCommand(),
-		a.reprovisionCommand(), a.approveCommand(), a.actionsCommand(), a.causesCommand(),
+		a.reprovisionCommand(), a.approveCommand(), a.actionsCommand(), a.causesCommand(), a.evidenceCommand(),
 		a.doctorCommand(), a.demoCommand(), a.probeCommand(), a.configCommand(), a.versionCommand())
 	return root
 }

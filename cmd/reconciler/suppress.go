@@ -97,10 +97,21 @@ func (a *app) listSuppressions(ctx context.Context, c *admin.Client) error {
 	now := time.Now()
 	for i := range all.Suppressions {
 		s := &all.Suppressions[i]
-		rows = append(rows, plain(fmt.Sprint(s.ID), s.Source, or(s.Workspace, "all"), or(string(s.Kind), "all"), span(s.ExpiresAt.Sub(now)), s.By, s.Reason))
+		rows = append(rows, plain(fmt.Sprint(s.ID), s.Source, or(s.Workspace, "all"), or(string(s.Kind), "all"), span(s.ExpiresAt.Sub(now)), priceWords(s), s.By, s.Reason))
 	}
-	a.term.table([]string{"ID", "SOURCE", "WORKSPACE", "KIND", "LEFT", "BY", "REASON"}, rows)
+	a.term.table([]string{"ID", "SOURCE", "WORKSPACE", "KIND", "LEFT", "PRICE", "BY", "REASON"}, rows)
 	return nil
+}
+
+// priceWords says what was kept quiet about has cost.
+func priceWords(s *admin.PricedSuppression) string {
+	switch {
+	case s.Billed == 0:
+		return "no call"
+	case s.CostUSD == nil:
+		return fmt.Sprintf("%d calls", s.Billed)
+	}
+	return fmt.Sprintf("%d calls, $%.2f", s.Billed, *s.CostUSD)
 }
 
 func (a *app) unsuppressCommand() *cobra.Command {
@@ -137,7 +148,7 @@ func (r *remote) suppressions(ctx context.Context, c *admin.Client, _ string) (o
 	}
 	for i := range all.Suppressions {
 		s := &all.Suppressions[i]
-		offers = append(offers, fmt.Sprintf("%d\t%s", s.ID, printable(suppressionWords(s))))
+		offers = append(offers, fmt.Sprintf("%d\t%s", s.ID, printable(suppressionWords(&s.Suppression))))
 	}
 	return offers, nil
 }

@@ -49,7 +49,8 @@ var rooms = []room{
 		"drift", "metrics", "store", "golang.org/x/sync",
 	}},
 	{"report", "the documents of the contract: what a pass found, as JSON; no I/O of its own", []string{"drift", "reconcile"}},
-	{"admin", "HTTP API, page and client", []string{"drift", "store", "reconcile", "report", "metrics", "github.com/danielgtaylor/huma/v2"}},
+	{"evidence", "the document that a refund is asked for with, and its chain of hashes; facts in, text out", []string{"drift", "store"}},
+	{"admin", "HTTP API, page and client", []string{"drift", "evidence", "store", "reconcile", "report", "metrics", "github.com/danielgtaylor/huma/v2"}},
 
 	{"deploy", "files to run it somewhere, embedded; no code", nil},
 
@@ -65,7 +66,7 @@ var rooms = []room{
 	{"internal/arch", "nothing but tests", nil},
 
 	{"cmd/reconciler", "joins all of them", []string{
-		"admin", "deploy", "desired", "desired/tenantschema", "drift", "internal/config", "internal/fleetsim/...", "internal/localpg", "internal/sdnotify", "metrics", "notify", "observe/probe",
+		"admin", "deploy", "desired", "desired/tenantschema", "drift", "evidence", "internal/config", "internal/fleetsim/...", "internal/localpg", "internal/sdnotify", "metrics", "notify", "observe/probe",
 		"observe/proxylog", "observe/proxylog/follow", "observe/proxylog/kafka", "observe/proxylog/objects", "observe/proxylog/receive", "observe/ssm", "platform", "reconcile", "report", "store", "traffic",
 		"github.com/jackc/pgx/v5", "github.com/prometheus/client_golang", "github.com/spf13/cobra", "go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/term",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", // doctor names what AWS refused
