@@ -219,6 +219,11 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/old", From: store.NoPosition, To: 1}, {Key: "file", From: store.NoPosition, To: 1}}})
 	r.strings("UPDATE positions SET moved_at = moved_at - interval '16 days' RETURNING key")
 	r.counts(&store.Counting{Input: store.Input{Name: "push"}, Moves: []store.Move{{Key: "stream/new", From: store.NoPosition, To: 1}}})
+	_, err = conn(t, r.url).Exec(t.Context(), `INSERT INTO actions (source, workspace, name, cause, inputs, lap, state, mode, by, reason, forced, created_at, ended_at, outcome)
+		SELECT 'acme', gen_random_uuid(), '', '', '', 0, CASE WHEN over THEN 'ended' ELSE 'requested' END, 'enforce', '', '', false, now(), CASE WHEN over THEN now() END, CASE WHEN over THEN 'cured' ELSE '' END FROM unnest('{true,false}'::boolean[]) AS over`)
+	r.must(err)
+	_, err = conn(t, r.url).Exec(t.Context(), "INSERT INTO approvals SELECT 'acme', gen_random_uuid(), '', '', now(), now() - make_interval(days => d) FROM unnest('{1,31}'::int[]) AS d")
+	r.must(err)
 	keep := store.Retention{Events: time.Nanosecond, Drifts: time.Nanosecond, Holdings: time.Nanosecond, Traffic: 24 * time.Hour, Batch: 2}
 	total := map[string]int64{}
 	for calls := 1; ; calls++ {
@@ -233,7 +238,7 @@ func TestWhatIsOldIsDeletedInParts(t *testing.T) {
 			break
 		}
 	}
-	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "traffic": 3, "batches": 1, "streams": 1, "answers": 0, "looks": 0}, total)
+	diff(t, map[string]int64{"drifts": 1, "events": 3, "holdings": 3, "traffic": 3, "batches": 1, "streams": 1, "answers": 0, "looks": 0, "actions": 1, "approvals": 1, "suppressions": 0}, total)
 	if _, err := r.Drift(t.Context(), ids[0]); err != nil {
 		t.Errorf("the open drift: %v", err)
 	}
