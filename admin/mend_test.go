@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -234,5 +235,28 @@ func TestStatusTellsOfRemediation(t *testing.T) {
 	want := admin.Remediation{Modes: map[string]string{"reno-stars": "enforce", "acme": "off"}, InFlight: 1, Stopped: []string{}, Waiting: []string{"model_empty"}}
 	if diff := cmp.Diff(want, decode[admin.Status](t, w.ask("GET /status")).Remediation); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Operators find every rule and every outcome that they may read, in order.
+func TestRulesAndOutcomesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/remediation.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	words := []string{}
+	for _, r := range drift.Rules {
+		words = append(words, string(r))
+	}
+	for _, o := range drift.Outcomes {
+		words = append(words, string(o))
+	}
+	for _, word := range words {
+		_, rest, found := strings.Cut(page, "\n| `"+word+"` | ")
+		if !found {
+			t.Fatalf("docs/remediation.md lacks %s, or has it out of order", word)
+		}
+		page = "\n" + rest
 	}
 }
