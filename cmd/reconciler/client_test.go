@@ -31,6 +31,8 @@ type answering struct {
 	store *store.Store
 	url   string
 	env   map[string]string
+
+	database string // its URL
 }
 
 const (
@@ -63,7 +65,7 @@ func answer(t *testing.T) *answering {
 	})
 	none := filepath.Join(t.TempDir(), "none.yaml")
 	return &answering{t, s, "http://" + ln.Addr().String(), map[string]string{
-		"RECONCILER_SERVER": "http://" + ln.Addr().String(), "RECONCILER_TOKEN": opsToken, "RECONCILER_CONFIG": none}}
+		"RECONCILER_SERVER": "http://" + ln.Addr().String(), "RECONCILER_TOKEN": opsToken, "RECONCILER_CONFIG": none}, url}
 }
 
 // seed writes what a pass would: two workspaces, one of them drifted.

@@ -16,18 +16,22 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "explain ID",
 		Short: "say why: the derivation step by step, what was seen, each finding, the cause",
 		Long: `Says of one workspace how its billing mode is derived, each input with where it
 came from; what was seen of its container and in the proxy's log; each finding with
-its evidence; the cause; and what the reconciler would do, or what keeps it from it.`,
+its evidence; the cause; and what the reconciler would do, or what keeps it from it.
+
+That is by this look alone. History is the daemon's: how many looks agree, what was
+tried, budgets, canaries and approvals. Where a daemon answers, what it last judged
+is said too.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeIDs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.explain(cmd.Context(), args[0])
-		},
 	}
+	r := a.remote(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), r, args[0]) }
+	return cmd
 }
 
 // explanation is the JSON of explain.
@@ -36,7 +40,8 @@ type explanation struct {
 	Workspace   report.Workspace `json:"workspace"`
 	Trace       []step           `json:"trace"`
 	Refusals    []drift.Refusal  `json:"refusals"`
-	Judgement   drift.Judgement  `json:"judgement"`
+	Judgement   drift.Judgement  `json:"judgement"` // by this look alone
+	Daemon      *report.Action   `json:"daemon"`    // what the daemon last judged; null: none answered, or it has judged nothing
 }
 
 type step struct {
@@ -45,7 +50,7 @@ type step struct {
 	From string `json:"from"`
 }
 
-func (a *app) explain(ctx context.Context, term string) error {
+func (a *app) explain(ctx context.Context, r *remote, term string) error {
 	if err := a.oneOf("table", "json", "yaml"); err != nil {
 		return err
 	}
@@ -54,8 +59,10 @@ func (a *app) explain(ctx context.Context, term string) error {
 		return err
 	}
 	defer w.close()
+	asked := r.askDaemon(ctx, term)
 	result, err := w.pass(ctx, []string{term})
 	a.term.settle()
+	daemon := <-asked
 	if err != nil {
 		return err
 	}
@@ -66,12 +73,15 @@ func (a *app) explain(ctx context.Context, term string) error {
 	j := &result.Workspaces[0]
 	j.Desired = w.resolver.Explain(j.Workspace)
 	refusals := drift.Refusals(w.policy, j.Workspace, &j.Desired)
+	daemon = daemon.of(j.Workspace.ID)
 	if a.output == "table" {
-		(&explainer{terminal: a.term, j: j, policy: w.policy}).show(refusals, result.Traffic)
+		x := &explainer{terminal: a.term, j: j, policy: w.policy}
+		x.show(refusals, result.Traffic)
+		x.daemon(daemon)
 		return nil
 	}
 	out := explanation{GeneratedAt: result.At.UTC(), Workspace: report.New(result, report.Options{Policy: w.policy}).Workspaces[0],
-		Trace: []step{}, Refusals: append([]drift.Refusal{}, refusals...), Judgement: j.Judgement}
+		Trace: []step{}, Refusals: append([]drift.Refusal{}, refusals...), Judgement: j.Judgement, Daemon: daemon.Action}
 	for _, s := range j.Desired.Trace {
 		out.Trace = append(out.Trace, step(s))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
 
 	"github.com/molecule-ai/billing-reconciler/admin"
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -164,5 +167,42 @@ func TestApproveByName(t *testing.T) {
 	a.fails("approve 6b66", "reason")
 	if _, err := a.store.Action(t.Context(), 1); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an approval acts: %v", err)
+	}
+}
+
+// What the daemon judged stands beside what one look gives, and that none
+// answers is no failure.
+func TestExplainAsksADaemon(t *testing.T) {
+	a := answer(t)
+	said := func(env map[string]string) string {
+		var out bytes.Buffer
+		app := &app{env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }, stdout: &out, stderr: &out}
+		view := <-app.remote(&cobra.Command{}).askDaemon(t.Context(), "6b66")
+		(&explainer{terminal: newTerminal(&out, &out, true, app.env)}).daemon(view.of(marketing))
+		return out.String()
+	}
+	if got := said(a.env); !strings.Contains(got, "it has judged nothing") || !strings.Contains(got, "this look knows none of them") {
+		t.Errorf("nothing was judged: %s", got)
+	}
+	a.judged(drift.Judgement{Rule: drift.RuleOutsideWindow, Words: "not at night", Next: time.Now().Add(time.Hour)})
+	if got := said(a.env); !strings.Contains(got, "none: outside_window, since ") || !strings.Contains(got, "not at night") || !strings.Contains(got, "asked again") {
+		t.Errorf("judged: %s", got)
+	}
+	nobody := map[string]string{"RECONCILER_SERVER": "http://127.0.0.1:1", "RECONCILER_CONFIG": a.env["RECONCILER_CONFIG"]}
+	if got := said(nobody); !strings.Contains(got, "none answered at http://127.0.0.1:1") {
+		t.Errorf("nobody is there: %s", got)
+	}
+}
+
+// judged writes what a planner of reno-stars would have.
+func (a *answering) judged(j drift.Judgement) {
+	a.t.Helper()
+	pool, err := pgx.Connect(a.t.Context(), a.database)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer pool.Close(context.Background())
+	if _, err := pool.Exec(a.t.Context(), "INSERT INTO judgements VALUES ('reno-stars', $1, $2, $3, $4, now())", marketing, string(j.Rule), j.Words, j.Next); err != nil {
+		a.t.Fatal(err)
 	}
 }
