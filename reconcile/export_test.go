@@ -1,7 +1,9 @@
 package reconcile
 
 import (
+	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/store"
@@ -79,3 +81,52 @@ func (d *Daemon) Retired() (n int) {
 	}
 	return n
 }
+
+// What follows lets a test take the steps of a daemon one by one, in an order of
+// its own: none of its loops runs.
+
+// Keep shows a sign of life, and takes and gives up sources.
+func (d *Daemon) Keep(ctx context.Context) { d.keep(ctx) }
+
+// Act takes one turn at an action.
+func (d *Daemon) Act(ctx context.Context, id int64) (time.Duration, error) { return d.act(ctx, id) }
+
+// WalkNow walks a source; false: another has it.
+func (d *Daemon) WalkNow(ctx context.Context, source string) bool {
+	h := d.holderOf(source)
+	if h != nil {
+		h.pass(ctx, NewKey())
+	}
+	return h != nil
+}
+
+// LookNow answers the looks that are asked for at a source; false: another has
+// it.
+func (d *Daemon) LookNow(ctx context.Context, source string) bool {
+	h := d.holderOf(source)
+	if h == nil {
+		return false
+	}
+	if list, err := d.store.Looks(ctx, []string{source}); err == nil && len(list) > 0 {
+		h.lookAt(list)
+	}
+	return true
+}
+
+func (d *Daemon) holderOf(source string) *holder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.holders[source]
+}
+
+// SeePauses reads what is paused.
+func (d *Daemon) SeePauses(ctx context.Context) error {
+	list, err := d.store.Pauses(ctx)
+	d.pauses.mu.Lock()
+	defer d.pauses.mu.Unlock()
+	d.pauses.list = list
+	return err
+}
+
+// Die lets go of everything, and tells nobody.
+func (d *Daemon) Die() { d.dropAll() }

@@ -24,7 +24,8 @@ const maxCalls = 5
 
 // Calling writes down, before the platform is called, that it is: with how the
 // workspace stands now. Whoever finds the action so later knows that it may have
-// been called. ErrMovedOn where the action is not queued any more.
+// been called. ErrMovedOn where the action is not queued any more, or waits: the
+// platform was called by another replica, and asked to be left alone.
 func (s *Store) Calling(ctx context.Context, id int64, a drift.Attempt, before json.RawMessage) (at time.Time, err error) {
 	err = s.change(ctx, "call for action "+strconv.FormatInt(id, 10), func(ctx context.Context, c *Change) error {
 		a.CalledAt, at = c.now, c.now
@@ -32,7 +33,7 @@ func (s *Store) Calling(ctx context.Context, id int64, a drift.Attempt, before j
 		if err != nil {
 			return err
 		}
-		tag, err := c.tx.Exec(ctx, "UPDATE actions SET state = 'calling', called_at = $2, calls = calls + 1, attempt = $3::json, before = coalesce($4::json, before) WHERE id = $1::bigint AND state = 'queued'",
+		tag, err := c.tx.Exec(ctx, "UPDATE actions SET state = 'calling', called_at = $2, calls = calls + 1, attempt = $3::json, before = coalesce($4::json, before) WHERE id = $1::bigint AND state = 'queued' AND coalesce(next_at <= $2, true)",
 			id, c.now, string(text), document(before))
 		if err == nil && tag.RowsAffected() == 0 {
 			return ErrMovedOn
