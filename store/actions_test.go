@@ -212,6 +212,7 @@ func TestAnActionMovesOnlyForward(t *testing.T) {
 	if a.State != store.ActionQueued || time.Until(a.NextAt) < 50*time.Second {
 		t.Errorf("throttled: %s, next at %s", a.State, a.NextAt)
 	}
+	r.must(r.Waits(t.Context(), id, "the minute is over", time.Now().Add(-time.Second)))
 	_, err = r.Calling(t.Context(), id, drift.Attempt{}, nil)
 	r.must(err)
 	a, err = r.Called(t.Context(), id, drift.Call{})

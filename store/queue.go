@@ -136,6 +136,9 @@ func (retrySoon) NextRetry(job *rivertype.JobRow) time.Time {
 	return time.Now().Add(min(time.Second<<min(len(job.Errors), 6), longestRetry))
 }
 
+// movedOnAgain is when a turn that came too late is taken again.
+const movedOnAgain = 2 * time.Second
+
 type worker struct {
 	river.WorkerDefaults[work]
 	do func(context.Context, int64) (time.Duration, error)
@@ -145,8 +148,13 @@ type worker struct {
 func (w *worker) Work(ctx context.Context, job *river.Job[work]) error {
 	again, err := w.do(ctx, job.Args.Action)
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrMovedOn):
+	case errors.Is(err, ErrNotFound):
 		return nil
+	case errors.Is(err, ErrMovedOn):
+		// Somebody else has taken a turn, who may be gone by now: an action that
+		// is not over must not lose its place in the queue to a turn that came
+		// too late.
+		return river.JobSnooze(movedOnAgain)
 	case err != nil:
 		return err
 	case again > 0:
