@@ -87,10 +87,15 @@ func (m *machine) fault() {
 	}
 }
 
-// flip has a tenant want another mode for all of its workspaces at once.
+// flip has a tenant want another mode at once for all of its workspaces, or all
+// but one: what is doubted keeps from acting on that one, too.
 func (m *machine) flip() {
-	for _, b := range m.world.of(oneOf(m.T, "source", m.world.sources)) {
-		b.flipped = !b.flipped
+	spared := m.any("spared")
+	list := m.world.of(spared.source)
+	for _, b := range list {
+		if b != spared || len(list) < 3 {
+			b.flipped = !b.flipped
+		}
 	}
 }
 
