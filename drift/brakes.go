@@ -16,6 +16,9 @@ func paused(c *Case) (string, time.Time) {
 }
 
 func inFlight(c *Case) string {
+	if c.Workspace.Status == "provisioning" {
+		return "the platform is provisioning it (status provisioning)"
+	}
 	if c.History == nil || c.History.InFlight == 0 {
 		return ""
 	}
@@ -163,6 +166,18 @@ func noPlatform(c *Case) string {
 func off(c *Case) string {
 	if c.Remedy.Mode == RemediateOff {
 		return "remediation is off (remediate.mode)"
+	}
+	return ""
+}
+
+// asleep leaves those alone that a reprovision would wake: somebody has put them
+// to sleep. A person may want it all the same.
+func asleep(c *Case) string {
+	switch c.Workspace.Status {
+	case "paused", "hibernating", "hibernated":
+		if c.History == nil || !c.History.AtRequest {
+			return "the workspace is " + c.Workspace.Status + ", and a reprovision would wake it"
+		}
 	}
 	return ""
 }

@@ -45,6 +45,7 @@ var brakeRows = []struct {
 		c.History.Paused, c.History.PausedUntil, c.Workspace.Status = "paused by night", later, "removed"
 	}},
 	{name: "removed", rule: drift.RuleOutOfScope, words: "removed", with: func(c *drift.Case) { c.Workspace.Status = "removed" }},
+	{name: "somebody else has it provisioned", rule: drift.RuleInFlight, words: "status provisioning", with: func(c *drift.Case) { c.Workspace.Status = "provisioning" }},
 	{name: "an action is under way", rule: drift.RuleInFlight, words: "action 7", with: func(c *drift.Case) { c.History.InFlight = 7 }},
 	{name: "in sync", rule: drift.RuleNoDrift, words: "nothing differs", with: func(c *drift.Case) { c.Facts = byok() }},
 	{name: "not running, and nothing found", rule: drift.RuleNoDrift, words: "nothing differs", with: func(c *drift.Case) {
@@ -109,6 +110,8 @@ var brakeRows = []struct {
 	{name: "no platform", rule: drift.RuleNoPlatform, words: "platform", with: func(c *drift.Case) { c.Platform = false }},
 	{name: "off", rule: drift.RuleOff, words: "remediate.mode", with: func(c *drift.Case) { c.Remedy.Mode = drift.RemediateOff }},
 	{name: "a dry run judges alike", rule: drift.RuleGo, words: "", with: func(c *drift.Case) { c.Remedy.Mode = drift.RemediateDryRun }},
+	{name: "put to sleep", rule: drift.RuleAsleep, words: "hibernated, and a reprovision would wake it", with: func(c *drift.Case) { c.Workspace.Status = "hibernated" }},
+	{name: "put to sleep, and a person asks", rule: drift.RuleGo, words: "", with: func(c *drift.Case) { c.Workspace.Status, c.History.AtRequest = "paused", true }},
 	{name: "at work", rule: drift.RuleBusy, words: "2 active tasks", next: started.Add(51*time.Minute + time.Hour), with: func(c *drift.Case) { c.Workspace.ActiveTasks = 2 }},
 	{name: "at work, and it costs", rule: drift.RuleBusy, words: "active", next: started.Add(51*time.Minute + 30*time.Minute), with: func(c *drift.Case) {
 		c.Workspace.ActiveTasks, c.History.Pulse.PerHour = 2, 60
@@ -173,9 +176,9 @@ func TestPauseWins(t *testing.T) {
 }
 
 // A person who wants it now is kept from it by everything but cool-downs,
-// windows, an agent at work and a missing approval.
+// windows, a workspace put to sleep, an agent at work and a missing approval.
 func TestForceSkipsOnlyWhatItSays(t *testing.T) {
-	eased := []drift.Rule{drift.RuleCoolingDown, drift.RuleOutsideWindow, drift.RuleBusy, drift.RuleNeedsApproval, drift.RuleGo}
+	eased := []drift.Rule{drift.RuleCoolingDown, drift.RuleOutsideWindow, drift.RuleAsleep, drift.RuleBusy, drift.RuleNeedsApproval, drift.RuleGo}
 	for _, row := range brakeRows {
 		c := free(t)
 		row.with(c)

@@ -26,6 +26,7 @@ const (
 	RuleKnownRefusal    Rule = "known_refusal"
 	RuleNoPlatform      Rule = "no_platform"
 	RuleOff             Rule = "off"
+	RuleAsleep          Rule = "asleep"
 	RuleBusy            Rule = "busy"
 	RuleCanaryPending   Rule = "canary_pending"
 	RuleOverBudget      Rule = "over_budget"
@@ -80,6 +81,7 @@ var brakes = []brake{
 	{RuleKnownRefusal, always(knownRefusal)},
 	{RuleNoPlatform, always(noPlatform)},
 	{RuleOff, always(off)},
+	{RuleAsleep, always(asleep)},
 	{RuleBusy, busy},
 	{RuleCanaryPending, always(canaryPending)},
 	{RuleOverBudget, overBudget},

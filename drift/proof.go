@@ -21,6 +21,7 @@ type Proof struct {
 type Attempt struct {
 	CalledAt  time.Time
 	Call      Call
+	Desired   Mode      // what the workspace should have been
 	StartedAt time.Time // of the container before
 	Instance  string    // before
 	Kinds     []Kind    // found before, of those that a reprovision mends
@@ -85,6 +86,15 @@ func (a *Attempt) renewed(f *Facts) bool {
 		(f.Workspace.InstanceID != a.Instance || !o.StartedAt.Before(a.CalledAt.Add(-clockSkew)))
 }
 
+// began is when the new container started; where its clock is ahead of ours, it
+// is not waited for, and the call counts.
+func (a *Attempt) began(f *Facts, now time.Time) time.Time {
+	if at := f.Observation.StartedAt; !at.After(now) {
+		return at
+	}
+	return a.CalledAt
+}
+
 // goesOn tells whether the old container was seen, with nothing under way.
 func (a *Attempt) goesOn(f *Facts) bool {
 	return f.Observation.State == Observed && f.Workspace.Status != "provisioning" && f.Workspace.InstanceID == a.Instance && !f.Observation.StartedAt.After(a.StartedAt)
@@ -93,9 +103,11 @@ func (a *Attempt) goesOn(f *Facts) bool {
 // compare judges the new container, and then its silence.
 func (p *Proof) compare(a *Attempt, now time.Time, f *Facts, verdict Verdict, findings []Finding) Progress {
 	same, fresh := a.left(findings)
-	judged := f.Observation.StartedAt.Add(p.Settle)
+	judged := a.began(f, now).Add(p.Settle)
 	unclear := verdict == Unknown || f.Desired.Source == FromFallback
 	switch {
+	case a.Desired != ModeUnknown && f.Desired.Mode != a.Desired && f.Desired.Source != FromFallback:
+		return Progress{Outcome: Superseded, Words: fmt.Sprintf("it should be %s by now, and was to become %s: what came of the call proves nothing", f.Desired.Mode, a.Desired)}
 	case (same != nil || fresh != nil) && now.Before(judged):
 		return Progress{Words: "the new container has just started", Next: judged}
 	case fresh != nil:
@@ -132,7 +144,7 @@ func (p *Proof) silence(a *Attempt, now time.Time, f *Facts) Progress {
 		return Progress{Outcome: Cured, Words: "the new container is as it should be"}
 	}
 	window := p.window(a.Gap)
-	until := f.Observation.StartedAt.Add(p.Settle + window)
+	until := a.began(f, now).Add(p.Settle + window)
 	t := f.Traffic
 	blind := t == nil || t.Err != "" || !t.BlindSince.IsZero()
 	switch {

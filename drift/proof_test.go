@@ -107,7 +107,11 @@ func TestProve(t *testing.T) {
 		{"its clock is half a minute behind", []func(*look){renewed, at(13 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(-30 * time.Second) }}, drift.Cured, "", 0},
 		{"a container of before the call, on the same instance", []func(*look){at(13 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(-2 * time.Minute) }}, "", "waiting", 13*time.Minute + 30*time.Second},
 		{"another instance, whose clock is an hour behind", []func(*look){renewed, at(13 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(-59 * time.Minute) }}, drift.Cured, "", 0},
-		{"its clock is ahead", []func(*look){renewed, at(6 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(10 * time.Minute) }}, "", "silence", 17 * time.Minute},
+		{"its clock is ahead", []func(*look){renewed, at(6 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(10 * time.Minute) }}, "", "silence", 7 * time.Minute},
+		{"its clock is ahead, and the silence is over", []func(*look){renewed, at(13 * time.Minute), func(l *look) { l.f.Observation.StartedAt = calledAt.Add(time.Hour) }}, drift.Cured, "", 0},
+		{"it should be something else by now", []func(*look){renewed, at(6 * time.Minute), func(l *look) {
+			l.attempt.Desired, l.f.Desired.Mode = drift.ModePlatformManaged, drift.ModeBYOK
+		}}, drift.Superseded, "by now", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l := look{f: byok(), attempt: drift.Attempt{CalledAt: calledAt, Call: drift.Call{Result: drift.CallAccepted}, StartedAt: started, Instance: instance, Gap: time.Minute,

@@ -174,15 +174,13 @@ func overtaken(a *store.Action, r *drift.Ramp) string {
 
 // past adds to the history what the source's own row and its drifts tell.
 func (t *turn) past(ctx context.Context, h *drift.History, j *Judged) error {
-	sources, err := t.store.Sources(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range sources {
-		if s := &sources[i]; s.Name == t.action.Source || s.Name == store.Fleet {
-			if s.Surge != "" && s.Accepted.IsZero() {
-				h.Surge = s.Surge
-			}
+	for _, name := range []string{store.Fleet, t.action.Source} {
+		s, err := t.store.Source(ctx, name)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if s.Surge != "" && s.Accepted.IsZero() {
+			h.Surge = s.Surge
 		}
 	}
 	quiet, err := t.suppressed(ctx, t.action.Source, time.Now())
@@ -279,6 +277,9 @@ func (t *turn) called(ctx context.Context, answer drift.Call) (again time.Durati
 func (t *turn) prove(ctx context.Context) (again time.Duration, err error) {
 	a := t.action
 	j, err := t.look(ctx)
+	if errors.Is(err, errGone) && time.Since(a.CalledAt) > t.source.Remedy.LostAfter { // not before: a list may be short for a moment
+		return 0, t.end(ctx, store.ActionProving, drift.Superseded, "what came of it cannot be seen any more: "+err.Error(), nil)
+	}
 	if err != nil {
 		return lookRetry, t.store.Waits(ctx, a.ID, "waits to be looked at: "+err.Error(), time.Now().Add(lookRetry))
 	}

@@ -190,7 +190,7 @@ func recall(h *drift.History, st *store.Standing) {
 
 // attemptAt is how a workspace stands before it is acted on.
 func attemptAt(j *Judged) drift.Attempt {
-	a := drift.Attempt{StartedAt: j.Observation.StartedAt, Instance: j.Workspace.InstanceID}
+	a := drift.Attempt{Desired: j.Desired.Mode, StartedAt: j.Observation.StartedAt, Instance: j.Workspace.InstanceID}
 	for _, f := range j.Findings {
 		if f.Remediable {
 			a.Kinds = append(a.Kinds, f.Kind)

@@ -48,6 +48,7 @@ func (s *Store) Acting(ctx context.Context, source, workspace string, start func
 	if err := lockShared(ctx, tx, lockSwitch); err != nil {
 		return s.wrap("act", err)
 	}
+	until := time.Now().Add(startWithin) // from here on: whoever is frozen from now on loses the switch, and does not start
 	pauses, err := collect(ctx, tx, scanPause, pauseSelect+` WHERE (expires_at IS NULL OR expires_at > clock_timestamp())
 		AND (kind = 'all' OR source = $1 AND (kind = 'source' OR workspace = $2)) ORDER BY kind LIMIT 1`, source, strings.ToLower(workspace))
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *Store) Acting(ctx context.Context, source, workspace string, start func
 	if len(pauses) > 0 {
 		return &PausedError{pauses[0]}
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	return start(ctx)
 }

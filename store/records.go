@@ -16,6 +16,7 @@ const pulseOver = 24 * time.Hour
 // plan has done since.
 type records struct {
 	room drift.Room
+	dry  int                // told by dry runs within the last hour, which spend nothing but their own
 	by   map[string]*record // by workspace
 }
 
@@ -50,15 +51,17 @@ func (r *records) of(workspace string) *record {
 
 // opened counts what the plan itself has opened; id 0: a dry run.
 func (r *records) opened(workspace string, id int64, now time.Time) {
+	if id == 0 {
+		r.dry++
+		return
+	}
 	r.room.LastHour++
 	if r.room.HourFreeAt.IsZero() {
 		r.room.HourFreeAt = now.Add(time.Hour)
 	}
-	if id != 0 {
-		r.room.InFlight++
-		r.room.OfSource++
-		r.of(workspace).inFlight = id
-	}
+	r.room.InFlight++
+	r.room.OfSource++
+	r.of(workspace).inFlight = id
 }
 
 // attempts counts the attempts with the same inputs since a time, and since the
@@ -90,11 +93,11 @@ func (r *records) readRoom(ctx context.Context, c *Change, source string, worksp
 	var oldest *time.Time
 	r.room.Workspaces = workspaces
 	err := c.tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+underWay+`), count(*) FILTER (WHERE `+underWay+` AND source = $1),
-			count(*) FILTER (WHERE spent), min(opened_at) FILTER (WHERE spent)
+			count(*) FILTER (WHERE spent), min(opened_at) FILTER (WHERE spent), count(*) FILTER (WHERE outcome = 'would_have')
 		FROM (SELECT *, opened_at > $2::timestamptz - interval '1 hour'
-				AND (outcome NOT IN ('superseded', 'blocked') OR coalesce(attempt->'Call'->>'result', '') IN ('accepted', 'uncertain')) AS spent FROM actions
+				AND (outcome NOT IN ('superseded', 'blocked', 'would_have') OR coalesce(attempt->'Call'->>'result', '') IN ('accepted', 'uncertain')) AS spent FROM actions
 			WHERE `+underWay+` OR opened_at > $2::timestamptz - interval '1 hour') a`, source, c.now).
-		Scan(&r.room.InFlight, &r.room.OfSource, &r.room.LastHour, &oldest)
+		Scan(&r.room.InFlight, &r.room.OfSource, &r.room.LastHour, &oldest, &r.dry)
 	if oldest != nil {
 		r.room.HourFreeAt = oldest.UTC().Add(time.Hour)
 	}
