@@ -109,6 +109,11 @@ func (h *holder) bury(ctx context.Context) {
 	defer stop()
 	applied, err := h.endDrifts(ctx)
 	if err == nil {
+		var events []drift.Event
+		events, err = d.store.Abandon(ctx, h.lease)
+		applied.Events = append(applied.Events, events...)
+	}
+	if err == nil {
 		d.disown(h.lease.Source)
 		err = d.store.Forget(ctx, h.lease)
 	}

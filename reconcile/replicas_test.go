@@ -138,6 +138,8 @@ func TestOrphansAreForgotten(t *testing.T) {
 	db := s.another()
 	s.eventually("both drifts are told of", func() bool { return s.told(db)[drift.EventDriftOpened] == 2 })
 	s.eventually("t00 is held by who has it", func() bool { return slices.Contains(one.Holds(), "t00") })
+	s.exec("INSERT INTO actions (source, workspace, name, cause, inputs, lap, state, mode, by, reason, forced, created_at, opened_at, called_at, attempt) VALUES " +
+		"('t00', '" + ws(1) + "', '', 'c', 'i', 0, 'proving', 'enforce', '', '', false, now(), now(), now(), '{}')")
 	held := store.Scope{Kind: store.ScopeSource, Source: "t00"}
 	if _, err := db.Pause(t.Context(), store.Pause{Scope: held, Observing: true, Reason: "test", By: "test"}); err != nil {
 		t.Fatal(err)
@@ -155,6 +157,9 @@ func TestOrphansAreForgotten(t *testing.T) {
 		sources, err := db.Sources(t.Context())
 		return err == nil && len(sources) == 2
 	})
+	if a, err := db.Action(t.Context(), 1); err != nil || a.Outcome != drift.Superseded {
+		t.Errorf("its action, which nobody can look at any more: %+v, %v", a, err)
+	}
 	ended := s.events(db, drift.EventDriftClosed)[0]
 	if e, err := db.Drift(t.Context(), ended.Episode); err != nil || ended.Source != "t00" || e.Result != drift.SourceRemoved {
 		t.Errorf("ended: %+v, %+v, %v", ended, e, err)

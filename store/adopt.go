@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/molecule-ai/billing-reconciler/drift"
 )
 
 // Adopt queues again what nobody works on any more: actions under way whose turn
@@ -30,4 +32,38 @@ func (s *Store) Adopt(ctx context.Context, fleet Lease) (adopted []int64, err er
 		return nil
 	})
 	return adopted, err
+}
+
+// Abandon ends what is wanted or under way of a source that nobody has configured
+// any more: nobody can look at what came of it, and it must not hold a budget and
+// the ramp of its cause for ever. It is fenced.
+func (s *Store) Abandon(ctx context.Context, l Lease) (events []drift.Event, err error) {
+	err = s.transact(ctx, "abandon the actions of "+l.Source, patient, func(ctx context.Context, tx pgx.Tx) error {
+		if err := fence(ctx, tx, l); err != nil {
+			return err
+		}
+		c, err := newChange(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := c.planAlone(ctx); err != nil {
+			return err
+		}
+		left, err := collect(ctx, tx, scanAction, actionSelect+" WHERE a.source = $1 AND a.state <> 'ended' ORDER BY a.id", l.Source)
+		if err != nil {
+			return err
+		}
+		for i := range left {
+			e := ending{id: left[i].ID, from: left[i].State, outcome: drift.Superseded, words: "its source is not configured any more"}
+			if e.from == ActionRequested {
+				e.outcome = drift.Blocked
+			}
+			if err := c.end(ctx, e); err != nil {
+				return err
+			}
+		}
+		events, err = c.tell(ctx)
+		return err
+	})
+	return events, err
 }
