@@ -68,7 +68,7 @@ func accepted[I, O any](api huma.API, path, id, summary string, handler func(con
 }
 
 func (s *Server) reprovision(ctx context.Context, in *reprovisionInput) (*changed[Reprovision], error) {
-	reason := strings.TrimSpace(in.Body.Reason)
+	reason := strings.TrimSpace(strings.ReplaceAll(in.Body.Reason, "\x00", "")) // which no row can hold
 	if reason == "" {
 		return nil, invalid("body.reason", "must say why")
 	}

@@ -52,7 +52,7 @@ func (h *holder) through(id int64, o drift.Outcome, words string) {
 func TestAReprovisionIsAskedForOnce(t *testing.T) {
 	w, h, _ := fleet(t)
 	ask := "POST /workspaces/" + idOf(1) + "/reprovision "
-	for body, status := range map[string]int{`{}`: 422, `{"reason":" "}`: 422, `{"reason":"r","mode":"enforce"}`: 422} {
+	for body, status := range map[string]int{`{}`: 422, `{"reason":" "}`: 422, `{"reason":"\u0000"}`: 422, `{"reason":"r","mode":"enforce"}`: 422} {
 		w.ask(ask+body).want(t, status)
 	}
 	w.as(viewerToken).ask(ask+`{"reason":"r"}`).want(t, 403).says(t, "role operator")
