@@ -109,11 +109,13 @@ func (c *Change) Accept(ctx context.Context, source, by, reason string) error {
 }
 
 // Agreement counts how much of the fleet has been read under one resolver by
-// the passes of the time within, leaving one source out ("": none).
+// the passes of the time within, leaving one source out ("": none). A source that
+// was walked once, and of which nothing was known before, has as many workspaces
+// as that pass has judged.
 func (s *Store) Agreement(ctx context.Context, resolver, except string, within time.Duration) (a Agreement, err error) {
 	err = s.read(ctx, "read how the fleet agrees", func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT coalesce(sum(known), 0)::int, coalesce(sum(known) FILTER (WHERE resolver = $1), 0)::int, coalesce(sum(flipped) FILTER (WHERE resolver = $1), 0)::int
-			FROM sources WHERE last_pass_at > clock_timestamp() - make_interval(secs => $2) AND name <> $3 AND name <> $4`,
+		return tx.QueryRow(ctx, `SELECT coalesce(sum(size), 0)::int, coalesce(sum(size) FILTER (WHERE resolver = $1), 0)::int, coalesce(sum(flipped) FILTER (WHERE resolver = $1), 0)::int
+			FROM (SELECT *, greatest(known, (SELECT sum(n::int) FROM json_each_text(counts) AS c(verdict, n) WHERE verdict <> 'skipped')) AS size FROM sources) s WHERE last_pass_at > clock_timestamp() - make_interval(secs => $2) AND name <> $3 AND name <> $4`,
 			resolver, seconds(within), Fleet, except).Scan(&a.Workspaces, &a.Read, &a.Flipped)
 	})
 	return a, err

@@ -311,6 +311,11 @@ func TestCallsOfNobodyAreTold(t *testing.T) {
 		t.Errorf("told %v of one call", got)
 	}
 	r.counts(from(call(at, "203.0.113.2")))
+	alarm.Settle = 10 * time.Minute
+	if got := watch(); got != nil {
+		t.Errorf("told %v of calls whose address may be learned yet", got)
+	}
+	alarm.Settle = 0
 	if got := watch(); len(got) != 1 || got[0] != drift.EventUnattributed {
 		t.Errorf("told %v of two", got)
 	}
