@@ -208,7 +208,9 @@ func (t *turn) call(ctx context.Context, attempt drift.Attempt, document json.Ra
 		return 0, err
 	}
 	answer := drift.Call{Result: drift.CallUnavailable, Words: "the platform was not called"}
-	err = t.store.Acting(ctx, t.action.Source, t.action.Workspace, func(ctx context.Context) error {
+	// A call that is being made when the daemon ends is made to its end: cut, nobody
+	// would know what it did.
+	err = t.store.Acting(context.WithoutCancel(ctx), t.action.Source, t.action.Workspace, func(ctx context.Context) error {
 		ctx, stop := context.WithTimeout(ctx, callWithin)
 		defer stop()
 		deadline, _ := ctx.Deadline()
