@@ -148,7 +148,7 @@ func (c *courier) run(ctx, walking context.Context) {
 		} else {
 			wait = sinksEvery
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(min(wait, sinksEvery)) // the row may say otherwise by then
 		select {
 		case <-walking.Done():
 		case <-rung:

@@ -72,7 +72,11 @@ func (s *Store) goose(ctx context.Context) (applied []string, err error) {
 	}
 	results, err := provider.Up(ctx)
 	for _, r := range results {
-		applied = append(applied, path.Base(r.Source.Path))
+		name := path.Base(r.Source.Path)
+		if r.Source.Path == "" { // the one in Go
+			name = fmt.Sprintf("%05d_river", r.Source.Version)
+		}
+		applied = append(applied, name)
 	}
 	return applied, err
 }

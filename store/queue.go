@@ -30,7 +30,7 @@ func (s *Store) riverMigration() *goose.Migration {
 			return err
 		}
 		defer pool.Close()
-		migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: s.log})
+		migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(troubles{s.log.Handler()})})
 		if err != nil {
 			return err
 		}

@@ -77,6 +77,7 @@ func TestDaemonTellsNoSecret(t *testing.T) {
 func TestDaemonExposesWhatAlertsAreMadeOf(t *testing.T) {
 	t.Parallel()
 	w := watch(t, fleetsim.Options{Workspaces: 8, Tenants: 2})
+	w.text += "notify:\n  - webhook: {url: \"http://127.0.0.1:9/\"}\n"
 	p := w.start().ready()
 	w.passes(1)
 	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yaml")
