@@ -134,19 +134,8 @@ func (f *ActionFilter) where() (w conditions, err error) {
 	if f.Outcome != "" {
 		w.add("a.outcome = $", string(f.Outcome))
 	}
-	if f.After == "" {
-		return w, nil
-	}
-	parts, err := uncursor(f.After, 1)
-	if err != nil {
-		return w, err
-	}
-	last, err := strconv.ParseInt(parts[0], 10, 64)
-	if err != nil {
-		return w, invalid("the cursor %q is none that was given out: begin without one", f.After)
-	}
-	w.add("a.id < $::bigint", last)
-	return w, nil
+	err = w.before("a.id", f.After)
+	return w, err
 }
 
 // Action gives one action; ErrNotFound where there is none of that number.

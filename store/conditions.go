@@ -46,3 +46,21 @@ func uncursor(text string, parts int) ([]string, error) {
 	}
 	return nil, invalid("the cursor %q is none that was given out: begin without one", text)
 }
+
+// before leaves out what a page that ended with a cursor, "" for none, has
+// shown: rows go by falling numbers.
+func (c *conditions) before(column, after string) error {
+	if after == "" {
+		return nil
+	}
+	parts, err := uncursor(after, 1)
+	if err != nil {
+		return err
+	}
+	last, err := strconv.ParseInt(parts[0], 10, 64)
+	if err != nil {
+		return invalid("the cursor %q is none that was given out: begin without one", after)
+	}
+	c.add(column+" < $::bigint", last)
+	return nil
+}

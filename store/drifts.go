@@ -74,19 +74,8 @@ func (f *DriftFilter) where() (w conditions, err error) {
 	if !f.Since.IsZero() {
 		w.add("(d.closed_at IS NULL OR d.closed_at >= $)", f.Since)
 	}
-	if f.After == "" {
-		return w, nil
-	}
-	parts, err := uncursor(f.After, 1)
-	if err != nil {
-		return w, err
-	}
-	last, err := strconv.ParseInt(parts[0], 10, 64)
-	if err != nil {
-		return w, invalid("the cursor %q is none that was given out: begin without one", f.After)
-	}
-	w.add("d.id < $::bigint", last)
-	return w, nil
+	err = w.before("d.id", f.After)
+	return w, err
 }
 
 // Drift gives one drift; ErrNotFound where there is none of that number.
