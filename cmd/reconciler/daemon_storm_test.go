@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -184,7 +186,36 @@ func TestDaemonCallsNothingOncePaused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	w.pausedBehindTheSwitch()
 	w.holds()
+}
+
+// pausedBehindTheSwitch pauses everything while an action has been looked at
+// and judged, and waits for the switch to call: it must not.
+func (w *watched) pausedBehindTheSwitch() {
+	w.t.Helper()
+	tx, err := w.db.Begin(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(w.t.Context())) }()
+	if _, err := tx.Exec(w.t.Context(), "SELECT pg_advisory_xact_lock(x'7265636e'::int, 1)"); err != nil {
+		w.t.Fatal(err)
+	}
+	made := len(w.sim.RestartCalls()) // none is being made: the switch is ours alone
+	if !awaits(patience, func() bool {
+		return len(w.strings("SELECT 'x' FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = x'7265636e'::int AND objid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")) > 0
+	}) {
+		w.t.Fatalf("nobody waits to call: %+v", w.actions())
+	}
+	_, err = tx.Exec(w.t.Context(), "INSERT INTO pauses (kind, source, workspace, observing, reason, by, at) VALUES ('all', '', '', false, 'stop', 'ops', now())")
+	if err = errors.Join(err, tx.Commit(w.t.Context())); err != nil {
+		w.t.Fatal(err)
+	}
+	w.passes(2)
+	if n := len(w.sim.RestartCalls()); n != made {
+		w.t.Errorf("%d calls were made by those who waited for the switch while it was turned", n-made)
+	}
 }
 
 // proves makes a cause one of which much has been proven, so that many actions
