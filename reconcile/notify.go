@@ -142,7 +142,7 @@ type courier struct {
 func (c *courier) run(ctx, walking context.Context) {
 	for walking.Err() == nil {
 		rung := c.bell.next()
-		wait := c.turn(ctx)
+		wait := c.turn(ctx, walking)
 		if wait > 0 {
 			rung = nil // nothing new can be told before
 		} else {
@@ -163,7 +163,7 @@ const atOnce = time.Nanosecond
 
 // turn tells the sink what there is, if it is ours to tell; wait says when to
 // try again; 0: when there is something new.
-func (c *courier) turn(ctx context.Context) (wait time.Duration) {
+func (c *courier) turn(ctx, walking context.Context) (wait time.Duration) {
 	k, wait, err := c.store.ClaimSink(ctx, store.SinkClaim{Sink: c.sink.Name, Holder: c.replica.Name, For: claimFor, Settle: c.sink.Settle, Keep: c.sink.Keep})
 	if err != nil {
 		c.sinkTrouble(ctx, "sink not claimed", err)
@@ -171,6 +171,13 @@ func (c *courier) turn(ctx context.Context) (wait time.Duration) {
 	}
 	if k == nil {
 		return wait
+	}
+	if walking.Err() != nil {
+		// What came since may be for others: the world that names them goes on.
+		if err := c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, false) }); err != nil {
+			c.sinkTrouble(ctx, "sink not left", err)
+		}
+		return 0
 	}
 	news := k.News
 	wanted, err := c.passOver(ctx, k)

@@ -319,6 +319,23 @@ func TestLagTellsHowFarBehind(t *testing.T) {
 	p.until("nothing behind again", func() bool { b, age := lag(); return b == 0 && age == 0 })
 }
 
+// A proxy that gathers lines leaves half a one for longer than it takes a
+// rotated file to be finished, and writes the rest between the renaming and the
+// opening of the next file.
+func TestTheRestOfALineComesAfterTheRotation(t *testing.T) {
+	p := newPlace(t)
+	p.options.Quiet = 2 * time.Second
+	p.append("access.log", text(1, 10)+line(11)[:30])
+	p.start()
+	p.counted(10)
+	time.Sleep(p.options.Quiet + 100*time.Millisecond) // nothing tells that it is over
+	p.rename("access.log", "access.log.1")
+	p.looked()
+	p.append("access.log.1", line(11)[30:])
+	p.append("access.log", line(12))
+	p.finish(12)
+}
+
 // A batch is given when it is as big as it may be.
 func TestBatchesAreBounded(t *testing.T) {
 	p := newPlace(t)

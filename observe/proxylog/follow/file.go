@@ -15,6 +15,7 @@ type file struct {
 	wanted bool   // a pattern matches it
 	facts  facts
 	moved  time.Time // when we last saw its size or time change
+	turned time.Time // when it was first found to be rotated
 	scan   int64     // the last one that saw it
 
 	handle  handle // nil: closed

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog/follow"
 )
@@ -243,7 +244,7 @@ func TestWhatHappensToLogs(t *testing.T) {
 			t.Parallel()
 			t.Run("watched", func(t *testing.T) {
 				t.Parallel()
-				p := newPlace(t)
+				p := unhurried(t)
 				p.start()
 				c.does(p, func(n int) {
 					p.counted(n)
@@ -256,7 +257,7 @@ func TestWhatHappensToLogs(t *testing.T) {
 			}
 			t.Run("missed", func(t *testing.T) {
 				t.Parallel()
-				p := newPlace(t)
+				p := unhurried(t)
 				p.start()
 				c.does(p, func(n int) {
 					if p.stop == nil {
@@ -272,6 +273,14 @@ func TestWhatHappensToLogs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// unhurried gives a place where the writer may be held up between two steps
+// that belong together, and is not taken for one that has ended.
+func unhurried(t *testing.T) *place {
+	p := newPlace(t)
+	p.options.Quiet = time.Second
+	return p
 }
 
 // finish waits for the lines, and holds that nothing is counted again: not when

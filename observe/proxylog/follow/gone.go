@@ -120,7 +120,7 @@ func (f *Follower) finishDeleted(now time.Time) {
 		case !x.facts.deleted:
 		case l == nil:
 			f.drop(x)
-		case x.facts.size <= l.offset+l.ahead && (l.offset == l.stored || l.offset == 0) && now.Sub(x.moved) >= f.Quiet:
+		case x.facts.size <= l.offset+l.ahead && (l.offset == l.stored || l.offset == 0) && f.retired(x, l, now):
 			l.seal()
 			l.complete, l.touched = l.offset > 0, l.offset > 0
 			f.drop(x)
@@ -150,6 +150,20 @@ func (f *Follower) closeIdle(now time.Time) {
 			open--
 		}
 	}
+}
+
+// retired tells whether x was rotated or deleted, and nobody has written to it
+// for a while after that: who has it open still may well end a line of which the
+// half stood there for long.
+func (f *Follower) retired(x *file, l *life, now time.Time) bool {
+	if !f.rotated(x, l) {
+		x.turned = time.Time{}
+		return false
+	}
+	if x.turned.IsZero() {
+		x.turned = now
+	}
+	return now.Sub(later(x.moved, x.turned)) >= f.Quiet
 }
 
 // rotated tells whether x is not what is written to by its name any more.

@@ -51,7 +51,7 @@ func (f *Follower) advance(l *life) bool {
 		busy, err = f.unpack(x, l)
 	case x.facts.size > l.looked:
 		busy, err = f.chunk(x, l)
-	case half > 0 && half < longestLine && time.Since(x.moved) >= f.Quiet && f.rotated(x, l):
+	case half > 0 && half < longestLine && f.retired(x, l, time.Now()):
 		busy, err = f.lastLine(x, l)
 	}
 	switch {
