@@ -219,6 +219,9 @@ func canaryPending(c *Case) string {
 	if c.History == nil || c.History.Ramp == nil {
 		return ""
 	}
+	if c.History.First != "" && !c.History.AtRequest {
+		return "the canary of cause " + c.History.Ramp.Cause + " is to be " + c.History.First + ", which is of the tier that goes first (update_tier)"
+	}
 	return c.History.Ramp.Waits()
 }
 

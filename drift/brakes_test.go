@@ -124,6 +124,8 @@ var brakeRows = []struct {
 	}},
 	{name: "at work, and a person asks", rule: drift.RuleGo, words: "", with: func(c *drift.Case) { c.Workspace.ActiveTasks, c.History.AtRequest = 2, true }},
 	{name: "the canary is out", rule: drift.RuleCanaryPending, words: "canary", with: func(c *drift.Case) { c.History.Ramp.Opened = 1 }},
+	{name: "another is to be the canary", rule: drift.RuleCanaryPending, words: "tier that goes first", with: func(c *drift.Case) { c.History.First = "x of source y" }},
+	{name: "another is to be the canary, and a person wants this one", rule: drift.RuleGo, words: "reprovision", with: func(c *drift.Case) { c.History.First, c.History.AtRequest = "x of source y", true }},
 	{name: "the wave is full", rule: drift.RuleCanaryPending, words: "wave 2 of cause model_empty: 1 of 2", with: func(c *drift.Case) {
 		*c.History.Ramp = drift.Ramp{Cause: "model_empty", Wave: 1, Opened: 2, Proven: 1}
 	}},
@@ -176,7 +178,8 @@ func TestPauseWins(t *testing.T) {
 }
 
 // A person who wants it now is kept from it by everything but cool-downs,
-// windows, a workspace put to sleep, an agent at work and a missing approval.
+// windows, a workspace put to sleep, an agent at work, a missing approval and
+// another workspace that would rather be the canary.
 func TestForceSkipsOnlyWhatItSays(t *testing.T) {
 	eased := []drift.Rule{drift.RuleCoolingDown, drift.RuleOutsideWindow, drift.RuleAsleep, drift.RuleBusy, drift.RuleNeedsApproval, drift.RuleGo}
 	for _, row := range brakeRows {
@@ -186,7 +189,7 @@ func TestForceSkipsOnlyWhatItSays(t *testing.T) {
 		c.Findings = drift.Compare(c.Policy, c.Facts)
 		c.Verdict, _ = drift.Conclude(c.Policy, c.Facts, c.Findings)
 		want := row.rule
-		if slices.Contains(eased, want) {
+		if slices.Contains(eased, want) || c.History.First != "" {
 			want = drift.RuleGo
 		}
 		if got := drift.Judge(c); got.Rule != want {

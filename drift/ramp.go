@@ -44,6 +44,9 @@ func (r *Ramp) Waits() string {
 	return fmt.Sprintf("wave %d of cause %s: %d of %d are proven", r.Wave+1, r.Cause, r.Proven, r.Opened)
 }
 
+// Fresh tells whether the cause's canary is still to be chosen.
+func (r *Ramp) Fresh() bool { return r.Wave == 0 && r.Opened == 0 }
+
 // Rest lets a cause begin with a canary again, of which nothing has been tried
 // for a day.
 func (r *Ramp) Rest(now time.Time) {

@@ -87,6 +87,7 @@ type History struct {
 	EndedAt   time.Time // of the last of them
 	Pulse     Pulse     // of the workspace's calls
 	Ramp      *Ramp     // of the cause; nil: not asked
+	First     string    // which workspace, of those that the platform calls canaries, is to be the cause's first; "": none, or it has been
 	Room      *Room     // nil: not asked
 	Approved  bool      // a person has approved this workspace, and that has not run out
 	Forced    bool      // a person wants it now: windows and cool-downs do not hold

@@ -185,7 +185,7 @@ func remedyFor(r drift.Remedy, request *store.Action) drift.Remedy {
 
 // recall adds what our own records tell.
 func recall(h *drift.History, st *store.Standing) {
-	h.InFlight, h.Attempts, h.EndedAt, h.Approved, h.Pulse = st.InFlight, st.Attempts, st.EndedAt, st.Approved, st.Pulse
+	h.InFlight, h.Attempts, h.EndedAt, h.Approved, h.Pulse, h.First = st.InFlight, st.Attempts, st.EndedAt, st.Approved, st.Pulse, st.First
 }
 
 // attemptAt is how a workspace stands before it is acted on.

@@ -23,7 +23,7 @@ func judge(r drift.Remedy) func(*store.Standing) drift.Judgement {
 		f := &drift.Facts{Workspace: w, Desired: drift.Desired{Path: drift.Path{Mode: drift.ModeBYOK, Source: drift.FromProvider, Provider: "anthropic-oauth", Model: "opus"}}, Observation: drift.Observation{State: drift.Observed}}
 		return drift.Judge(&drift.Case{Facts: f, Policy: &drift.Policy{StripList: drift.DefaultStripList}, Verdict: drift.Drifted,
 			Findings: []drift.Finding{{Kind: drift.ModeMismatch, Remediable: true}}, Platform: true, Remedy: &r, Now: time.Now(),
-			History: &drift.History{Agreeing: 1, InFlight: st.InFlight, Attempts: st.Attempts, EndedAt: st.EndedAt, Ramp: &st.Ramp, Room: &st.Room, Approved: st.Approved}})
+			History: &drift.History{Agreeing: 1, InFlight: st.InFlight, Attempts: st.Attempts, EndedAt: st.EndedAt, Ramp: &st.Ramp, Room: &st.Room, Approved: st.Approved, First: st.First}})
 	}
 }
 

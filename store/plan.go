@@ -37,7 +37,8 @@ type Standing struct {
 	Room     drift.Room
 	Approved bool
 	Pulse    drift.Pulse
-	Told     bool // a dry run has told of this drift with these inputs
+	Told     bool   // a dry run has told of this drift with these inputs
+	First    string // which workspace, of those that are to go first, is waited for with the cause's canary; "": none
 }
 
 // Planning is what a look at a source gives to decide about.
@@ -101,6 +102,7 @@ type planner struct {
 	store   *Store
 	records records
 	ramps   map[string]*drift.Ramp // by cause, as far as they were needed
+	tier    canaries
 	planned Planned
 }
 
@@ -118,6 +120,7 @@ func (l *planner) run(ctx context.Context) error {
 			return err
 		}
 		j := c.Judge(l.standing(c, ramp))
+		l.tier.note(l.Lease.Source, c, j, l.now)
 		l.planned.Judgements = append(l.planned.Judgements, j)
 		judged = append(judged, StoredJudgement{l.Lease.Source, c.Workspace, j, l.now})
 		if err := l.follow(ctx, c, ramp, j); err != nil {
@@ -228,15 +231,17 @@ func (l *planner) writeJudgements(ctx context.Context, judged []StoredJudgement)
 	if len(judged) == 0 {
 		return nil
 	}
-	_, err := l.tx.Exec(ctx, `INSERT INTO judgements AS j (source, workspace, rule, words, next_at, since)
-		SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+	_, err := l.tx.Exec(ctx, `INSERT INTO judgements AS j (source, workspace, rule, words, next_at, since, cause, canary)
+		SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::boolean[])
 		ON CONFLICT (source, workspace) DO UPDATE SET rule = excluded.rule, words = excluded.words, next_at = excluded.next_at,
-			since = CASE WHEN j.rule = excluded.rule THEN j.since ELSE excluded.since END
-		WHERE (j.rule, j.words, j.next_at) IS DISTINCT FROM (excluded.rule, excluded.words, excluded.next_at)`,
+			since = CASE WHEN j.rule = excluded.rule THEN j.since ELSE excluded.since END, cause = excluded.cause, canary = excluded.canary
+		WHERE (j.rule, j.words, j.next_at, j.cause, j.canary) IS DISTINCT FROM (excluded.rule, excluded.words, excluded.next_at, excluded.cause, excluded.canary)`,
 		source, kept,
 		column(judged, func(j StoredJudgement) string { return string(j.Rule) }),
 		column(judged, func(j StoredJudgement) string { return clean(j.Words) }),
 		column(judged, func(j StoredJudgement) *time.Time { return orNull(j.Next) }),
-		column(judged, func(j StoredJudgement) time.Time { return j.Since }))
+		column(judged, func(j StoredJudgement) time.Time { return j.Since }),
+		column(l.Candidates, func(c Candidate) string { return clean(rampKey(&c)) }),
+		column(l.Candidates, func(c Candidate) bool { return c.Canary }))
 	return err
 }

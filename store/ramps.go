@@ -56,6 +56,9 @@ func (l *planner) standing(c *Candidate, ramp *drift.Ramp) *Standing {
 	one := l.records.of(c.Workspace)
 	st := one.standing(l.Change, rampKey(c), c.Inputs)
 	st.Ramp, st.Room = *ramp, l.records.room
+	if ramp.Fresh() {
+		st.First = l.tier.first(c, l.now)
+	}
 	if c.Mode == drift.RemediateDryRun {
 		st.Room.LastHour += l.records.dry
 	}

@@ -83,6 +83,10 @@ func (l *planner) read(ctx context.Context) error {
 	if err := l.records.readRoom(ctx, l.Change, l.Lease.Source, l.Workspaces); err != nil {
 		return err
 	}
+	var err error
+	if l.tier, err = l.readCanaries(ctx, l.Candidates); err != nil {
+		return err
+	}
 	return l.records.readWorkspaces(ctx, l.Change, l.Lease.Source, ids)
 }
 

@@ -202,7 +202,7 @@ func (a *answering) judged(j drift.Judgement) {
 		a.t.Fatal(err)
 	}
 	defer pool.Close(context.Background())
-	if _, err := pool.Exec(a.t.Context(), "INSERT INTO judgements VALUES ('reno-stars', $1, $2, $3, $4, now())", marketing, string(j.Rule), j.Words, j.Next); err != nil {
+	if _, err := pool.Exec(a.t.Context(), "INSERT INTO judgements (source, workspace, rule, words, next_at, since) VALUES ('reno-stars', $1, $2, $3, $4, now())", marketing, string(j.Rule), j.Words, j.Next); err != nil {
 		a.t.Fatal(err)
 	}
 }
