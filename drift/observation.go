@@ -122,8 +122,10 @@ type Traffic struct {
 	CostUSD   *float64 // nil: not known
 	// Tokens of the billed calls, as far as lines tell.
 	InputTokens, OutputTokens int64
-	// BlindSince is since when some of the log is not seen (an input is silent,
-	// or cannot be read), so that no calls acquit nobody; zero: all is seen.
+	// BlindSince is since when some of the log is not seen (an input is silent, or
+	// cannot be read, or its reader is behind), so that no calls acquit nobody;
+	// zero: all is seen.
 	BlindSince time.Time
-	Err        string // why the log could not be read
+	BackAt     time.Time // when some of the log that had not been seen last was again; zero: it always was
+	Err        string    // why the log could not be read
 }

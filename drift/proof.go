@@ -144,16 +144,42 @@ func (p *Proof) silence(a *Attempt, now time.Time, f *Facts) Progress {
 		return Progress{Outcome: Cured, Words: "the new container is as it should be"}
 	}
 	window := p.window(a.Gap)
-	until := a.began(f, now).Add(p.Settle + window)
+	from := a.began(f, now).Add(p.Settle)
+	until, last := from.Add(window), from.Add(silences*window)
 	t := f.Traffic
-	blind := t == nil || t.Err != "" || !t.BlindSince.IsZero()
+	if t != nil && t.BackAt.After(from) {
+		until = earlier(t.BackAt.Add(window), last) // what was not seen before proves nothing
+	}
+	words := "the new container is as it should be"
 	switch {
 	case now.Before(until):
-		return Progress{Words: fmt.Sprintf("the new container is as it should be; %s of silence in the proxy's log are to follow", window), Next: until}
-	case !blind:
-		return Progress{Outcome: Cured, Words: fmt.Sprintf("the new container is as it should be, and has not called the proxy for %s", window)}
+		return Progress{Words: fmt.Sprintf("%s; %s of silence in the proxy's log are to follow", words, window), Next: until}
+	case t == nil:
+		return Progress{Outcome: CuredUnproven, Words: words + "; no log tells whether it still calls the proxy"}
+	case t.Err == "" && t.BlindSince.IsZero() && !until.Before(t.BackAt.Add(window)):
+		return Progress{Outcome: Cured, Words: fmt.Sprintf("%s, and has not called the proxy for %s", words, window)}
+	case now.Before(last):
+		return Progress{Words: words + "; some of the proxy's log is not seen at present" + since(t.BlindSince), Next: earlier(now.Add(lookAgain), last)}
 	}
-	return Progress{Outcome: CuredUnproven, Words: "the new container is as it should be; no log tells whether it still calls the proxy"}
+	return Progress{Outcome: CuredUnproven, Words: words + "; no log that was seen whole tells whether it still calls the proxy"}
+}
+
+// silences is how many windows of silence a log is given at most that was not
+// seen for a part of them.
+const silences = 2
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " (since " + stamp(t) + ")"
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // window is how long silence must last.

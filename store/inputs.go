@@ -47,7 +47,27 @@ const (
 // replica that still has such an input tells of it again.
 func (s *Store) RetireInputs(ctx context.Context, hosts, configured []string) error {
 	return s.write(ctx, "forget inputs that are not configured", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM inputs WHERE host = ANY($1::text[]) AND input <> ALL($2::text[])", hosts, append([]string{}, configured...)) // nil would be NULL, and equal to nothing
+		configured := append([]string{}, configured...) // nil would be NULL, and equal to nothing
+		for _, table := range []string{"inputs", "input_lags"} {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE host = ANY($1::text[]) AND input <> ALL($2::text[])", hosts, configured); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ReportLag notes how long the oldest of what a replica has not counted of an
+// input has waited; 0: it is not behind. It is to be told again while it lasts,
+// within the time after which a reader counts as gone.
+func (s *Store) ReportLag(ctx context.Context, in Input, replica string, oldest time.Duration) error {
+	return s.write(ctx, "note how far input "+in.Name+" is behind", func(ctx context.Context, tx pgx.Tx) error {
+		if oldest <= 0 {
+			_, err := tx.Exec(ctx, "DELETE FROM input_lags AS i WHERE input = $1 AND host = $2 AND (replica = $3::uuid OR "+unheard+")", in.Name, in.Host, replica)
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO input_lags AS i (input, host, replica, behind_since) VALUES ($1, $2, $3::uuid, clock_timestamp() - make_interval(secs => $4))
+			ON CONFLICT (input, host, replica) DO UPDATE SET behind_since = excluded.behind_since, seen_at = clock_timestamp()`, in.Name, in.Host, replica, seconds(oldest))
 		return err
 	})
 }
@@ -81,17 +101,24 @@ func scanInput(row pgx.CollectableRow) (in InputState, err error) {
 	return in, err
 }
 
-// Blind gives since when something of the proxy's traffic is not seen, whatever
-// input it would come from; zero: all of it is seen. Problem says why an input
-// cannot be read; "": none is known to be unreadable, lines only do not come.
-func (s *Store) Blind(ctx context.Context) (since time.Time, problem string, err error) {
+// Blindness is what of the proxy's traffic is not seen, whatever input it would
+// come from.
+type Blindness struct {
+	Since   time.Time // zero: all is seen
+	BackAt  time.Time // when something that had gone blind was last found to see again; zero: nothing had
+	Problem string    // why an input cannot be read; "": none is known to be unreadable, lines only do not come, or are not counted yet
+}
+
+// Blind tells what of the proxy's traffic is not seen.
+func (s *Store) Blind(ctx context.Context) (b Blindness, err error) {
 	err = s.read(ctx, "ask whether the inputs see", func(ctx context.Context, tx pgx.Tx) error {
-		var at *time.Time
-		err := tx.QueryRow(ctx, "SELECT min("+blindness+"), coalesce(min('input ' || input || ' cannot be read: ' || err) FILTER (WHERE err <> ''), '') FROM inputs").Scan(&at, &problem)
-		since = orZero(at)
+		var since, back *time.Time
+		err := tx.QueryRow(ctx, `SELECT least(min(`+blindness+`), (SELECT min(behind_since) FROM input_lags i WHERE NOT `+unheard+`)), max(resumed_at),
+			coalesce(min('input ' || input || ' cannot be read: ' || err) FILTER (WHERE err <> ''), '') FROM inputs`).Scan(&since, &back, &b.Problem)
+		b.Since, b.BackAt = orZero(since), orZero(back)
 		return err
 	})
-	return since, problem, err
+	return b, err
 }
 
 // WatchInputs tells once of every input that has gone blind, and once when it
@@ -106,7 +133,7 @@ func (s *Store) WatchInputs(ctx context.Context, fleet Lease) (events []drift.Ev
 		if _, err := tx.Exec(ctx, "DELETE FROM inputs WHERE seen_at < clock_timestamp() - make_interval(secs => $1)", seconds(forgottenFor)); err != nil {
 			return err
 		}
-		changed, err := collect(ctx, tx, scanInput, `UPDATE inputs SET blind_since = `+blindness+`
+		changed, err := collect(ctx, tx, scanInput, `UPDATE inputs SET blind_since = `+blindness+`, resumed_at = CASE WHEN `+blindness+` IS NULL THEN clock_timestamp() ELSE resumed_at END
 			WHERE (blind_since IS NULL) <> (`+blindness+` IS NULL) RETURNING input, host, started_at, seen_at, line_at, newest_at, lines, unread, err, blind_since`)
 		if err != nil || len(changed) == 0 {
 			return err

@@ -60,7 +60,8 @@ func NewCounter(o Options) *Counter {
 	return &Counter{Options: o, places: semaphore.NewWeighted(int64(o.AtOnce))}
 }
 
-func (c *Counter) input(name string) store.Input {
+// Named gives an input as the store knows it.
+func (c *Counter) Named(name string) store.Input {
 	in := c.Input(name)
 	return store.Input{Name: name, Host: in.Host, SilentAfter: in.SilentAfter}
 }
@@ -84,7 +85,7 @@ func (c *Counter) State(ctx context.Context, input string, problem error) error 
 	if problem != nil {
 		words = problem.Error()
 	}
-	return c.Store.ReportInput(ctx, c.input(input), words)
+	return c.Store.ReportInput(ctx, c.Named(input), words)
 }
 
 // Count implements proxylog.Counter.
@@ -116,7 +117,7 @@ func (c *Counter) Count(ctx context.Context, b *proxylog.Batch) error {
 }
 
 func (c *Counter) counting(b *proxylog.Batch, groups []proxylog.Group) *store.Counting {
-	out := &store.Counting{Input: c.input(b.Input), ID: b.ID, Lines: b.Tally.Lines, Unread: b.Tally.NotUnderstood, Newest: b.Tally.Newest}
+	out := &store.Counting{Input: c.Named(b.Input), ID: b.ID, Lines: b.Tally.Lines, Unread: b.Tally.NotUnderstood, Newest: b.Tally.Newest}
 	for _, m := range b.Moves {
 		out.Moves = append(out.Moves, store.Move(m))
 	}

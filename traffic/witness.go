@@ -35,7 +35,7 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 		}
 		bySource[l.Source] = append(bySource[l.Source], i)
 	}
-	blind, problem, err := w.Store.Blind(ctx)
+	blind, err := w.Store.Blind(ctx)
 	if err != nil {
 		calls.Err = err
 		return calls
@@ -47,9 +47,9 @@ func (w *Witness) Traffic(ctx context.Context, lives []reconcile.Life) reconcile
 	}
 	for i := range calls.ByLife {
 		t := &calls.ByLife[i]
-		t.BlindSince = blind
+		t.BlindSince, t.BackAt = blind.Since, blind.BackAt
 		if t.Billed+t.Rejected == 0 && t.Err == "" {
-			t.Err = problem // what was counted may accuse; what cannot be read acquits no one
+			t.Err = blind.Problem // what was counted may accuse; what cannot be read acquits no one
 		}
 	}
 	return calls

@@ -257,6 +257,8 @@ func (in *inputs) read(ctx context.Context, name string, r reader) {
 	}
 }
 
+// showLag shows how far an input is behind, and lets the other replicas know
+// where that is more than a moment: what is not counted yet acquits nobody.
 func (in *inputs) showLag(ctx context.Context, name string, r reader) {
 	behind, ok := r.(interface {
 		Lag() (amount int64, oldest time.Duration)
@@ -266,6 +268,7 @@ func (in *inputs) showLag(ctx context.Context, name string, r reader) {
 	}
 	ticker := time.NewTicker(lagEvery)
 	defer ticker.Stop()
+	told := teller{in: in, name: name}
 	for {
 		select {
 		case <-ctx.Done():
@@ -273,6 +276,39 @@ func (in *inputs) showLag(ctx context.Context, name string, r reader) {
 		case <-ticker.C:
 			_, oldest := behind.Lag()
 			in.service.metrics.Lag(name, oldest)
+			told.tell(ctx, oldest)
 		}
+	}
+}
+
+// The pace of telling that an input is behind.
+const (
+	lagMatters = 10 * time.Second
+	lagTold    = 10 * time.Second // again, while it lasts
+	lagWithin  = 5 * time.Second  // or the database is asked again later
+)
+
+// teller tells the database how far one input is behind here.
+type teller struct {
+	in   *inputs
+	name string
+	at   time.Time // when it was last told that it is; zero: it is not, as far as the database knows
+}
+
+func (t *teller) tell(ctx context.Context, oldest time.Duration) {
+	switch {
+	case oldest < lagMatters && t.at.IsZero(), oldest >= lagMatters && time.Since(t.at) < lagTold:
+		return
+	case oldest < lagMatters:
+		oldest = 0
+	}
+	ctx, stop := context.WithTimeout(ctx, lagWithin)
+	defer stop()
+	s := t.in.service
+	if err := s.store.ReportLag(ctx, t.in.counter.Named(t.name), s.replica.ID, oldest); err != nil {
+		return // what keeps it from being written keeps lines from being counted too, and that is told
+	}
+	if t.at = time.Now(); oldest == 0 {
+		t.at = time.Time{}
 	}
 }
