@@ -19,7 +19,7 @@ const (
 	lookRetry   = 15 * time.Second // until a workspace that could not be looked at is looked at again
 	callWithin  = 9 * time.Second  // of a call, less than the switch is held for it
 	leastAgain  = time.Second
-	staleAction = time.Hour // that an action may wait for its call
+	staleAction = time.Hour // that an action may wait to be looked at, before its call and after
 )
 
 // work works on actions while acting is allowed anywhere, or one is under way:
@@ -279,7 +279,7 @@ func (t *turn) called(ctx context.Context, answer drift.Call) (again time.Durati
 func (t *turn) prove(ctx context.Context) (again time.Duration, err error) {
 	a := t.action
 	j, err := t.look(ctx)
-	if errors.Is(err, errGone) && time.Since(a.CalledAt) > t.source.Remedy.LostAfter { // not before: a list may be short for a moment
+	if err != nil && time.Since(a.CalledAt) > t.source.Remedy.LostAfter+patienceWith(err) {
 		return 0, t.end(ctx, store.ActionProving, drift.Superseded, "what came of it cannot be seen any more: "+err.Error(), nil)
 	}
 	if err != nil {
@@ -294,6 +294,17 @@ func (t *turn) prove(ctx context.Context) (again time.Duration, err error) {
 		return 0, t.end(ctx, store.ActionProving, progress.Outcome, progress.Words, t.opts.Document(t.world.Policy, j))
 	}
 	return max(progress.Next.Sub(now), leastAgain), t.store.Waits(ctx, a.ID, progress.Words, progress.Next)
+}
+
+// patienceWith is for how long, beyond the time in which a workspace must be back,
+// it is looked for in vain until its place in the budgets is given free: not at
+// all where the list is there without it; where that cannot be read, that is the
+// tenant's trouble, and may pass.
+func patienceWith(err error) time.Duration {
+	if errors.Is(err, errGone) {
+		return 0
+	}
+	return staleAction
 }
 
 // askLook lets whoever holds the source see what has changed.

@@ -32,11 +32,7 @@ import (
 func TestLawsHoldInEveryState(t *testing.T) {
 	few(t, "rapid.checks", "100", "25")
 	few(t, "rapid.steps", "30", "60")
-	url := storetest.Database(t)
-	p := &parts{url: url, side: storetest.Open(t, url, "test"), metrics: metrics.New("test"), came: map[string]int{}}
-	for i := range p.stores {
-		p.stores[i] = storetest.Open(t, url, fmt.Sprint("replica", i))
-	}
+	p := newParts(t)
 	rapid.Check(t, func(rt *rapid.T) { p.machine(rt).run() })
 	t.Logf("what came about: %v", p.came)
 }
@@ -60,6 +56,15 @@ type parts struct {
 	side    *store.Store // of people, and of the ledger
 	metrics *metrics.Metrics
 	came    map[string]int // what came about, over all machines: what never does is not tested
+}
+
+func newParts(t *testing.T) *parts {
+	url := storetest.Database(t)
+	p := &parts{url: url, side: storetest.Open(t, url, "test"), metrics: metrics.New("test"), came: map[string]int{}}
+	for i := range p.stores {
+		p.stores[i] = storetest.Open(t, url, fmt.Sprint("replica", i))
+	}
+	return p
 }
 
 // machine is one run of the model.

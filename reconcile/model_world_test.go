@@ -102,6 +102,7 @@ type tenancy struct {
 	sources  []string
 	poisoned map[string]bool // by source: a row of its globals makes the platform refuse
 	blind    bool            // the proxy's log is not seen
+	away     error           // why tenants' databases cannot be read; nil: they can
 	remedy   drift.Remedy
 	observer func(id string) // after the answer about a workspace is there, once; nil: nothing
 
@@ -131,6 +132,9 @@ type modelReader struct {
 func (r modelReader) Workspaces(_ context.Context, sel reconcile.Selection, yield func(*drift.Workspace) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.away != nil {
+		return r.away
+	}
 	for _, b := range r.of(r.name) {
 		if len(sel.IDs) > 0 && !slices.Contains(sel.IDs, b.id) {
 			continue

@@ -8,20 +8,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
-	"github.com/molecule-ai/billing-reconciler/metrics"
 	"github.com/molecule-ai/billing-reconciler/store"
-	"github.com/molecule-ai/billing-reconciler/store/storetest"
 )
 
 // What was decided before the inputs became suspect is not done once they are:
 // of the source itself, or of the whole fleet.
 func TestASurgeHoldsWhatIsQueued(t *testing.T) {
 	few(t, "rapid.checks", "100", "4")
-	url := storetest.Database(t)
-	p := &parts{url: url, side: storetest.Open(t, url, "test"), metrics: metrics.New("test"), came: map[string]int{}}
-	for i := range p.stores {
-		p.stores[i] = storetest.Open(t, url, fmt.Sprint("replica", i))
-	}
+	p := newParts(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := p.machine(rt)
 		for _, b := range m.world.boxes {

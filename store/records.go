@@ -99,7 +99,7 @@ func (r *records) readRoom(ctx context.Context, c *Change, source string, worksp
 	err := c.tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+underWay+`), count(*) FILTER (WHERE `+underWay+` AND source = $1),
 			count(*) FILTER (WHERE spent), min(opened_at) FILTER (WHERE spent), count(*) FILTER (WHERE outcome = 'would_have')
 		FROM (SELECT *, opened_at > $2::timestamptz - interval '1 hour'
-				AND (outcome NOT IN ('superseded', 'blocked', 'would_have') OR coalesce(attempt->'Call'->>'result', '') IN ('accepted', 'uncertain')) AS spent FROM actions
+				AND (outcome NOT IN ('superseded', 'blocked', 'would_have') OR `+mayHaveActed+`) AS spent FROM actions
 			WHERE `+underWay+` OR opened_at > $2::timestamptz - interval '1 hour') a`, source, c.now).
 		Scan(&r.room.InFlight, &r.room.OfSource, &r.room.LastHour, &oldest, &r.dry)
 	if oldest != nil {
@@ -107,6 +107,10 @@ func (r *records) readRoom(ctx context.Context, c *Change, source string, worksp
 	}
 	return err
 }
+
+// mayHaveActed tells that the platform may have restarted the workspace, however
+// the action ended: given up without knowing, it still is an attempt.
+const mayHaveActed = "coalesce(attempt->'Call'->>'result', '') IN ('accepted', 'uncertain')"
 
 // recordKept is how far back attempts count.
 const recordKept = 30 * 24 * time.Hour
@@ -126,7 +130,7 @@ func (r *records) readWorkspaces(ctx context.Context, c *Change, source string, 
 	var p past
 	var lapEpisode *int64
 	b.Queue(`SELECT workspace::text, inputs, cause, outcome, ended_at, episode FROM actions WHERE source = $1 AND workspace = ANY($2::uuid[]) AND state = 'ended'
-			AND outcome NOT IN ('superseded', 'blocked') AND ended_at > $3 ORDER BY id DESC`, source, ids, c.now.Add(-recordKept)).
+			AND (outcome NOT IN ('superseded', 'blocked') OR `+mayHaveActed+`) AND ended_at > $3 ORDER BY id DESC`, source, ids, c.now.Add(-recordKept)).
 		Query(each([]any{&id, &p.inputs, &p.cause, &p.outcome, &p.at, &lapEpisode}, func() { r.of(id).remember(p, lapEpisode) }))
 	var at time.Time
 	var stands bool
