@@ -101,7 +101,12 @@ func (s *Server) mayRequest(ctx context.Context, row *store.WorkspaceRow) error 
 			return err
 		}
 		if len(there) > 0 {
-			return huma.Error409Conflict(fmt.Sprintf("action %d of this workspace is %s (%s); GET %s/actions/%d shows it", there[0].ID, there[0].State, there[0].Words, base, there[0].ID))
+			a := &there[0]
+			state := string(a.State)
+			if a.Words != "" {
+				state += " (" + a.Words + ")"
+			}
+			return huma.Error409Conflict(fmt.Sprintf("action %d of this workspace is %s; GET %s/actions/%d shows it", a.ID, state, base, a.ID))
 		}
 	}
 	return nil
