@@ -63,8 +63,8 @@ type Options struct {
 	World    *World
 	// Attribute decides whose calls are; nil: no log is counted.
 	Attribute store.Attributor
-	// OrphanAfter is how long nobody walks a source that nobody has configured
-	// until it is forgotten, twelve intervals at least. 0: an hour.
+	// OrphanAfter is how long nobody has the lease of a source, which nobody has
+	// configured then, until it is forgotten, twelve intervals at least. 0: an hour.
 	OrphanAfter time.Duration
 	Acting      Acting
 	OnReady     func() // called once, when the database has answered for the first time; nil: nobody waits

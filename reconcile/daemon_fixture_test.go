@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,6 +43,7 @@ type site struct {
 	resolve   func(w *drift.Workspace, d drift.Desired) drift.Desired // another registry; nil: the usual
 	witness   reconcile.Witness                                       //
 	attribute store.Attributor                                        // nil: no log is counted
+	orphan    time.Duration                                           // how long an orphan is waited for; 0: two seconds
 	change    func(*reconcile.World)                                  // of every world that is made
 }
 
@@ -164,7 +166,7 @@ func (s *site) start(w *reconcile.World) *daemon {
 		s.Fatal(err)
 	}
 	d := &daemon{db: db, Daemon: reconcile.New(reconcile.Options{Store: db, Replica: store.Replica{ID: uuid.NewString(), Name: "test", Version: "test", StartedAt: time.Now()},
-		Metrics: metrics.New("test"), Log: slog.New(slog.DiscardHandler), World: w, OrphanAfter: 2 * time.Second, Attribute: s.attribute,
+		Metrics: metrics.New("test"), Log: slog.New(slog.DiscardHandler), World: w, OrphanAfter: cmp.Or(s.orphan, 2*time.Second), Attribute: s.attribute,
 		Document: func(_ *drift.Policy, j *reconcile.Judged) json.RawMessage {
 			text, _ := json.Marshal(map[string]any{"id": j.Workspace.ID, "verdict": j.Verdict, "reason": j.Reason})
 			return text

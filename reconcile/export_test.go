@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
@@ -68,6 +70,14 @@ func (d *Daemon) Holds() (names []string) {
 func (d *Daemon) Leads() bool {
 	_, leads := d.leads()
 	return leads
+}
+
+// Orphans lists the sources that a daemon knows to be nobody's, and those of
+// them that it is to forget.
+func (d *Daemon) Orphans() (noticed, adopted []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.orphans.noticed)), slices.Sorted(maps.Keys(d.orphans.adopted))
 }
 
 // Retired counts the sources that are to be handed over.

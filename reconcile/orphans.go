@@ -9,23 +9,25 @@ import (
 )
 
 // A source that no replica has configured any more keeps nothing open for ever:
-// whoever leads takes it, once nobody has walked it for long, ends its drifts,
-// and forgets it. It takes long because a configuration reaches the replicas one
-// after the other, and a tenant that is removed by mistake comes back.
+// whoever leads takes it, once it has seen for long that nobody has its lease,
+// ends its drifts, and forgets it. It takes long because a configuration reaches
+// the replicas one after the other, and a tenant that is removed by mistake comes
+// back. The lease tells, and not the last pass: whoever has a source configured
+// holds its lease, also while its passes are paused.
 const (
 	orphanAfter   = time.Hour
 	orphanTurns   = 12 // intervals
 	orphanLookups = 60 // within the time that it takes
 )
 
-// orphans are the sources to be forgotten, and since when the others that nobody
-// has are known. Guarded by Daemon.mu.
+// orphans are the sources to be forgotten, and since when those that nobody has
+// are known. Guarded by Daemon.mu.
 type orphans struct {
 	adopted map[string]bool
 	noticed map[string]time.Time
 }
 
-// orphanAfter is how long nobody may have walked a source until it is forgotten.
+// orphanAfter is how long nobody may have a source until it is forgotten.
 func (d *Daemon) orphanAfter() time.Duration {
 	after := d.opts.OrphanAfter
 	if after <= 0 {
@@ -37,6 +39,10 @@ func (d *Daemon) orphanAfter() time.Duration {
 // adopt looks for sources that nobody has. The next heartbeats take their
 // leases, and what would be their passes forgets them.
 func (d *Daemon) adopt(ctx context.Context) {
+	if time.Since(d.health.lastReached()) > leaseTTL {
+		d.abandon() // who had what meanwhile was not seen
+		return
+	}
 	sources, err := d.store.Sources(ctx)
 	if err != nil {
 		d.chore(ctx, "find orphans", err)
@@ -67,20 +73,20 @@ func (d *Daemon) adopt(ctx context.Context) {
 	}
 }
 
-// since is when somebody last cared for a source: of one that was never walked,
-// when it was noticed.
+// since is from when on nobody is known to have a source: from when that was
+// noticed, which says more than the last pass, before which and long after it
+// somebody may have had it who is just starting anew.
 func (o *orphans) since(s *store.SourceState) time.Time {
-	last := s.LastPassAt
-	if s.TriedAt.After(last) {
-		last = s.TriedAt
+	noticed, ok := o.noticed[s.Name]
+	if !ok {
+		return time.Now()
 	}
-	if !last.IsZero() {
-		return last
+	for _, walked := range []time.Time{s.LastPassAt, s.TriedAt} { // between two looks of ours
+		if walked.After(noticed) {
+			noticed = walked
+		}
 	}
-	if noticed, ok := o.noticed[s.Name]; ok {
-		return noticed
-	}
-	return time.Now()
+	return noticed
 }
 
 // abandon leaves the orphans to whoever leads now.

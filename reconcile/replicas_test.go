@@ -138,8 +138,6 @@ func TestOrphansAreForgotten(t *testing.T) {
 	db := s.another()
 	s.eventually("both drifts are told of", func() bool { return s.told(db)[drift.EventDriftOpened] == 2 })
 	s.eventually("t00 is held by who has it", func() bool { return slices.Contains(one.Holds(), "t00") })
-	s.exec("INSERT INTO actions (source, workspace, name, cause, inputs, lap, state, mode, by, reason, forced, created_at, opened_at, called_at, attempt) VALUES " +
-		"('t00', '" + ws(1) + "', '', 'c', 'i', 0, 'proving', 'enforce', '', '', false, now(), now(), now(), '{}')")
 	held := store.Scope{Kind: store.ScopeSource, Source: "t00"}
 	if _, err := db.Pause(t.Context(), store.Pause{Scope: held, Observing: true, Reason: "test", By: "test"}); err != nil {
 		t.Fatal(err)
@@ -148,10 +146,13 @@ func TestOrphansAreForgotten(t *testing.T) {
 	if told := s.told(db); told[drift.EventDriftClosed] != 0 {
 		t.Fatalf("a source that one replica has was forgotten: %v", told)
 	}
+	s.exec("INSERT INTO actions (source, workspace, name, cause, inputs, lap, state, mode, by, reason, forced, created_at, opened_at, called_at, attempt) VALUES " +
+		"('t00', '" + ws(1) + "', '', 'c', 'i', 0, 'proving', 'enforce', '', '', false, now(), now(), now(), '{}')")
+	one.Use(s.world("t01", "t02"))
+	s.eventually("it is given up, before a pass can end its action", func() bool { return !slices.Contains(one.Holds(), "t00") })
 	if _, err := db.Resume(t.Context(), held, "test", ""); err != nil {
 		t.Fatal(err)
 	}
-	one.Use(s.world("t01", "t02"))
 	s.eventually("its drift ends", func() bool { return s.told(db)[drift.EventDriftClosed] == 1 })
 	s.eventually("and it is forgotten", func() bool {
 		sources, err := db.Sources(t.Context())
@@ -175,4 +176,55 @@ func TestOrphansAreForgotten(t *testing.T) {
 	one.Use(s.world()) // it comes back
 	s.eventually("it is walked anew", func() bool { return s.told(db)[drift.EventDriftOpened] == 3 })
 	s.sound(db)
+}
+
+// Nobody has walked a source for long, its passes being paused or all replicas
+// having been down, and the one replica that has it is just starting anew. That
+// the other, which leads, has another configuration is no reason to forget it.
+func TestASourceThatNobodyWalksIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rule string
+		down bool // the one that leads was down too
+	}{
+		{rule: "paused"},
+		{rule: "all were down", down: true},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, 2, 2)
+			s.orphan = time.Minute
+			s.drained[ws(1)] = true
+			db := s.another()
+			two := s.start(s.world("t01"))
+			s.eventually("who does not have it leads", two.Leads)
+			one := s.start(s.world())
+			s.eventually("its drift is told of", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+			if _, err := db.Pause(t.Context(), store.Pause{Scope: store.Scope{Kind: store.ScopeSource, Source: "t00"}, Observing: true, Reason: "test", By: "test"}); err != nil {
+				t.Fatal(err)
+			}
+			one.stop()
+			if c.down {
+				two.stop()
+			}
+			s.exec("UPDATE sources SET last_pass_at = last_pass_at - interval '1 hour', tried_at = tried_at - interval '1 hour'")
+			s.exec("UPDATE leases SET since = since - interval '1 hour'")
+			if c.down {
+				two = s.start(s.world("t01"))
+			}
+			s.eventually("who leads has seen that nobody has it", func() bool {
+				noticed, adopted := two.Orphans()
+				if len(adopted) > 0 {
+					t.Fatalf("%v is to be forgotten", adopted)
+				}
+				return slices.Equal(noticed, []string{"t00"})
+			})
+			one = s.start(s.world())
+			s.eventually("it is held by who has it", func() bool { return slices.Contains(one.Holds(), "t00") })
+			s.eventually("nobody lacks it any more", func() bool { noticed, _ := two.Orphans(); return len(noticed) == 0 })
+			if told := s.told(db); told[drift.EventDriftClosed] != 0 {
+				t.Errorf("its drift has ended: %v", told)
+			}
+			s.sound(db)
+		})
+	}
 }
