@@ -140,13 +140,17 @@ type courier struct {
 // run tells the sink what is new until walking ends; ctx cuts off what is being
 // posted.
 func (c *courier) run(ctx, walking context.Context) {
+	idle := sinksEvery
+	if c.sink.Keep > 0 {
+		idle = min(idle, c.sink.Keep)
+	}
 	for walking.Err() == nil {
 		rung := c.bell.next()
 		wait := c.turn(ctx, walking)
 		if wait > 0 {
 			rung = nil // nothing new can be told before
 		} else {
-			wait = sinksEvery
+			wait = idle
 		}
 		timer := time.NewTimer(min(wait, sinksEvery)) // the row may say otherwise by then
 		select {
@@ -172,60 +176,50 @@ func (c *courier) turn(ctx, walking context.Context) (wait time.Duration) {
 	if k == nil {
 		return wait
 	}
-	if walking.Err() != nil {
-		// What came since may be for others: the world that names them goes on.
-		if err := c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, false) }); err != nil {
-			c.sinkTrouble(ctx, "sink not left", err)
-		}
-		return 0
-	}
-	news := k.News
-	wanted, err := c.passOver(ctx, k)
-	if err == nil {
-		wait, err = c.tell(ctx, k, wanted)
-	}
-	if err != nil {
+	if wait, err = c.tell(ctx, walking, k); err != nil {
 		c.sinkTrouble(ctx, "not noted what was told, so that it may be told again", err)
 		return pollEvery
 	}
-	if wait == 0 && len(news) >= newsMost {
+	if wait == 0 && k.More {
 		return atOnce
 	}
 	return wait
 }
 
-// newsMost is what a claim brings at most.
-const newsMost = 1000
-
-// passOver gives what the sink wants to hear, and is done with all else.
-func (c *courier) passOver(ctx context.Context, k *store.Claimed) (wanted []drift.News, err error) {
-	var others []drift.News
+// sift gives what the sink wants to hear, and the numbers of all else.
+func (c *courier) sift(k *store.Claimed) (wanted []drift.News, others []int64) {
 	for i := range k.News {
 		if k.News[i].Reaches(c.sink.Least) {
 			wanted = append(wanted, k.News[i])
 		} else {
-			others = append(others, k.News[i])
+			others = append(others, k.News[i].ID)
 		}
 	}
-	if len(others) > 0 {
-		err = c.store.TellSink(ctx, k, store.Telling{Events: numbers(others)})
-	}
-	return wanted, err
+	return wanted, others
 }
 
-// tell posts the messages one after the other, until one fails.
-func (c *courier) tell(ctx context.Context, k *store.Claimed, news []drift.News) (time.Duration, error) {
-	for _, message := range c.sink.Notifier.Divide(time.Now(), news) {
+// tell posts the messages one after the other, until one fails. What the sink
+// does not want is noted with the first that it takes, and not before: it would
+// be listed in the row for as long as none is taken.
+func (c *courier) tell(ctx, walking context.Context, k *store.Claimed) (time.Duration, error) {
+	wanted, others := c.sift(k)
+	if len(wanted) == 0 && walking.Err() == nil {
+		if err := c.note(ctx, k, store.Telling{Events: others}); err != nil {
+			return 0, err
+		}
+	}
+	for _, message := range c.sink.Notifier.Divide(time.Now(), wanted) {
+		if walking.Err() != nil {
+			break
+		}
 		failed, err := c.post(ctx, k, func(ctx context.Context) error { return c.sink.Notifier.Post(ctx, k.Origin, message) })
 		switch {
 		case err != nil:
 			return 0, err
 		case failed == nil:
 			c.metrics.Notified(c.sink.Name, "ok")
-			err = c.settle(ctx, func(ctx context.Context) error {
-				return c.store.TellSink(ctx, k, store.Telling{Events: numbers(message), Delivered: true})
-			})
-			k.Tries, k.Refusals = 0, 0
+			err = c.note(ctx, k, store.Telling{Events: append(numbers(message), others...), Delivered: true})
+			others, k.Tries, k.Refusals = nil, 0, 0
 		case failed.refused && k.Refusals+1 >= refusalsMost:
 			err = c.drop(ctx, k, message, failed)
 		default:
@@ -235,28 +229,50 @@ func (c *courier) tell(ctx context.Context, k *store.Claimed, news []drift.News)
 			return 0, err
 		}
 	}
-	return c.leave(ctx, k)
+	if walking.Err() != nil { // the rest is for the world that follows, which may have another address for it, or no such sink
+		return 0, c.leave(ctx, k, false)
+	}
+	return c.keep(ctx, k)
 }
 
-// leave gives the sink up, after it was told what stands where it is to be.
-func (c *courier) leave(ctx context.Context, k *store.Claimed) (time.Duration, error) {
+// keptAtOnce is how much of what stands is said in one message's time.
+const keptAtOnce = 1000
+
+// keep gives the sink up, after it was told what stands where it is to be: in
+// parts, for that may be more than is said in one message's time.
+func (c *courier) keep(ctx context.Context, k *store.Claimed) (time.Duration, error) {
 	keeper, keeps := c.sink.Notifier.(Keeper)
 	if !k.Keeping || !keeps {
-		return 0, c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, false) })
+		return 0, c.leave(ctx, k, false)
 	}
-	all, err := c.store.Standing(ctx)
+	standing, err := c.store.Standing(ctx)
 	if err != nil {
 		return 0, err
 	}
-	standing := slices.DeleteFunc(all, func(n drift.News) bool { return !n.Reaches(c.sink.Least) })
-	failed, err := c.post(ctx, k, func(ctx context.Context) error { return keeper.Keep(ctx, k.Origin, standing) })
-	switch {
-	case err != nil:
-		return 0, err
-	case failed != nil:
-		return c.fail(ctx, k, failed)
+	standing = slices.DeleteFunc(standing, func(n drift.News) bool { return !n.Reaches(c.sink.Least) })
+	for said := 0; said == 0 || said < len(standing); said += keptAtOnce {
+		part := standing[said:min(said+keptAtOnce, len(standing))]
+		failed, err := c.post(ctx, k, func(ctx context.Context) error { return keeper.Keep(ctx, k.Origin, part) })
+		switch {
+		case err != nil:
+			return 0, err
+		case failed != nil:
+			return c.fail(ctx, k, failed)
+		}
+		if err := c.note(ctx, k, store.Telling{}); err != nil { // the claim goes on
+			return 0, err
+		}
 	}
-	return c.sink.Keep, c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, true) })
+	return 0, c.leave(ctx, k, true)
+}
+
+func (c *courier) note(ctx context.Context, k *store.Claimed, t store.Telling) error {
+	return c.settle(ctx, func(ctx context.Context) error { return c.store.TellSink(ctx, k, t) })
+}
+
+// leave gives the sink up. Kept: it was told what stands.
+func (c *courier) leave(ctx context.Context, k *store.Claimed, kept bool) error {
+	return c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, kept) })
 }
 
 // failure is why a message was not taken.
@@ -271,7 +287,7 @@ type failure struct {
 // the sink's.
 func (c *courier) post(ctx context.Context, k *store.Claimed, send func(context.Context) error) (*failure, error) {
 	if time.Until(k.Until) < postWithin {
-		return nil, errors.Join(store.ErrFenced, c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, false) }))
+		return nil, errors.Join(store.ErrFenced, c.leave(ctx, k, false))
 	}
 	bounded, stop := context.WithTimeout(ctx, postWithin)
 	defer stop()
@@ -280,7 +296,7 @@ func (c *courier) post(ctx context.Context, k *store.Claimed, send func(context.
 	case err == nil:
 		return nil, nil
 	case ctx.Err() != nil: // we end; it is told again by whoever comes next
-		return nil, errors.Join(ctx.Err(), c.settle(ctx, func(ctx context.Context) error { return c.store.LeaveSink(ctx, k, false) }))
+		return nil, errors.Join(ctx.Err(), c.leave(ctx, k, false))
 	}
 	f := &failure{words: err.Error()}
 	var refusal interface{ Refused() bool }
@@ -322,9 +338,7 @@ func (c *courier) drop(ctx context.Context, k *store.Claimed, message []drift.Ne
 	c.log.Error("sink refused a message for good; it is told what comes next", "sink", c.sink.Name, "error", f.words, "tries", k.Refusals+1,
 		"first_event", events[0], "last_event", events[len(events)-1], "events", len(events))
 	k.Tries, k.Refusals = 0, 0
-	return c.settle(ctx, func(ctx context.Context) error {
-		return c.store.TellSink(ctx, k, store.Telling{Events: events, Dropped: true})
-	})
+	return c.note(ctx, k, store.Telling{Events: events, Dropped: true})
 }
 
 // pause is how long to wait after some failures in a row: twice as long from

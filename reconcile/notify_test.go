@@ -78,9 +78,15 @@ func (e *ear) tries() int {
 }
 
 // keeper is an ear that has to hear what stands.
-type keeper struct{ ear }
+type keeper struct {
+	ear
+	keeping func() // called for each part that it hears; nil: nothing
+}
 
 func (e *keeper) Keep(_ context.Context, _ string, standing []drift.News) error {
+	if e.keeping != nil {
+		e.keeping()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.kept = append(e.kept, standing)

@@ -26,7 +26,8 @@ type Claimed struct {
 	SinkClaim
 	Until    time.Time    // by our own clock: nothing is begun later
 	Origin   string       // the identity of the database, a uuid
-	News     []drift.News // what it was not told yet, the oldest first; 1,000 at most
+	News     []drift.News // what it was not told yet, the oldest first; of 1,000 events at most
+	More     bool         // there are events behind these
 	Keeping  bool         // it is to be told what stands
 	Tries    int          // failures in a row before this
 	Refusals int          // of them, refusals of the message itself
@@ -87,13 +88,19 @@ func (k *Claimed) ready(ctx context.Context, tx pgx.Tx) (yes bool, wait time.Dur
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
+// readNews reads on from the cursor, as much as a claim may bring, the told among
+// them: so no more of them are in the row than that, however often a sink fails
+// at the first one and takes what comes later.
 func (k *Claimed) readNews(ctx context.Context, tx pgx.Tx) error {
 	news, err := collect(ctx, tx, scanNews, `SELECT e.id, e.at, e.kind, e.severity, e.source, e.workspace::text, e.name, e.episode, e.summary, e.by,
 			coalesce(d.announced, ''), coalesce(d.causes, '[]') FROM events e LEFT JOIN drifts d ON d.id = e.episode
-		WHERE e.id > $1::bigint ORDER BY e.id LIMIT $2::bigint`, k.cursor, maxLimit+len(k.told))
+		WHERE e.id > $1::bigint ORDER BY e.id LIMIT $2::bigint`, k.cursor, maxLimit+1)
+	if k.More = len(news) > maxLimit; k.More {
+		news = news[:maxLimit]
+	}
 	for i := range news {
 		k.read = append(k.read, news[i].ID)
-		if !slices.Contains(k.told, news[i].ID) {
+		if _, told := slices.BinarySearch(k.told, news[i].ID); !told {
 			k.News = append(k.News, news[i])
 		}
 	}
@@ -121,7 +128,8 @@ func scanNews(row pgx.CollectableRow) (n drift.News, err error) {
 	return n, nil
 }
 
-// Telling is how a message went that tells of some events.
+// Telling is how a message went that tells of some events. Of none, it renews
+// the claim.
 type Telling struct {
 	Events    []int64 // their numbers: done with, and never told again
 	Delivered bool    // somebody was told; else they were only passed over
@@ -139,11 +147,11 @@ func (s *Store) TellSink(ctx context.Context, k *Claimed, t Telling) error {
 		dropped = len(t.Events)
 	}
 	err := s.settleSink(ctx, k, "move the cursor of sink "+k.Sink, `cursor = $4::bigint, told = $5::bigint[], held_until = clock_timestamp() + make_interval(secs => $6),
-		noticed_at = CASE WHEN cardinality($5::bigint[]) = 0 THEN NULL ELSE noticed_at END, dropped = dropped + $7::bigint,
+		noticed_at = CASE WHEN cardinality($5::bigint[]) = 0 AND NOT $10::boolean THEN NULL ELSE noticed_at END, dropped = dropped + $7::bigint,
 		tries = CASE WHEN $8::boolean THEN 0 ELSE tries END, refusals = CASE WHEN $8::boolean THEN 0 ELSE refusals END,
 		err = CASE WHEN $8::boolean THEN '' ELSE err END, failing_since = CASE WHEN $8::boolean THEN NULL ELSE failing_since END,
 		delivered_at = CASE WHEN $9::boolean THEN clock_timestamp() ELSE delivered_at END`,
-		cursor, told, seconds(k.For), dropped, t.Delivered || t.Dropped, t.Delivered)
+		cursor, told, seconds(k.For), dropped, t.Delivered || t.Dropped, t.Delivered, k.More)
 	if err == nil {
 		k.cursor, k.told, k.Until = cursor, told, until
 	}

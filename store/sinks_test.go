@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -276,4 +277,52 @@ func TestNewsKnowsTheCauseAndWhatStandsIsWhatWasToldOf(t *testing.T) {
 		got = append(got, string(n.Kind)+" "+n.Workspace+" "+string(n.Severity))
 	}
 	diff(t, []string{"drift_opened " + ws(1) + " critical", "desired_surge  high"}, got)
+}
+
+// flood writes n events at once.
+func (r *replica) flood(n int) {
+	r.Helper()
+	r.exec(fmt.Sprintf("INSERT INTO events (at, kind, severity, source, name, summary, by) SELECT clock_timestamp(), 'k', '', '', '', '', '' FROM generate_series(1, %d)", n))
+}
+
+// More than a claim brings is collected already: the rest need not wait again.
+func TestWhatIsBehindAClaimIsNotCollectedAnew(t *testing.T) {
+	r := withSink(t)
+	settle := func(c *store.SinkClaim) { c.Settle = time.Hour }
+	r.flood(2000)
+	r.claim(settle)
+	r.exec("UPDATE sinks SET noticed_at = noticed_at - interval '1 hour'")
+	for _, more := range []bool{true, false} {
+		k, wait := r.claim(settle)
+		if k == nil || len(k.News) != 1000 || k.More != more {
+			t.Fatalf("claimed %+v, wait %s", k, wait)
+		}
+		r.tells(k, ids(k.News)...)
+		r.leaves(k)
+	}
+	r.events(1)
+	if k, _ := r.claim(settle); k != nil {
+		t.Error("what comes next is not collected")
+	}
+}
+
+// One message of a claim is never taken, the others are: what is noted beyond
+// the cursor is of a thousand events, however many are behind them.
+func TestAClaimReadsNoFurtherThanItsFirstThousand(t *testing.T) {
+	r := withSink(t)
+	r.flood(5000)
+	for turn, want := range []int{1000, 1, 1} {
+		k := r.mustClaim()
+		if len(k.News) != want || k.News[0].ID != 1 || !k.More {
+			t.Fatalf("turn %d: %d from %d on", turn, len(k.News), k.News[0].ID)
+		}
+		r.tells(k, ids(k.News[1:])...)
+		r.leaves(k)
+	}
+	k := r.mustClaim()
+	r.tells(k, 1)
+	r.leaves(k)
+	if k := r.mustClaim(); len(k.News) != 1000 || k.News[0].ID != 1001 {
+		t.Errorf("%d from %d on", len(k.News), k.News[0].ID)
+	}
 }
