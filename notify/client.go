@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 const (
 	answerMost   = 16 << 10 // bytes of an answer that are read
 	headersMost  = 32 << 10
+	answerFor    = time.Second // for the rest of one that says success: read, the connection can be used again
 	connectFor   = 5 * time.Second
 	idleFor      = 30 * time.Second
 	userAgent    = "molecule-billing-reconciler"
@@ -41,6 +43,10 @@ type client struct {
 	host   string // for people
 	http   *http.Client
 	dialer *net.Dialer
+
+	// suspect says that the last message had no answer: its connection may be dead
+	// and, over HTTP/2, outlives it and would be used for the next one.
+	suspect atomic.Bool
 }
 
 var errURL = errors.New("not an http or https URL with a host") // the text of net/url's would repeat it
@@ -93,20 +99,30 @@ func (c *client) Reach(ctx context.Context) error {
 // post sends a body. What is not answered with 2xx is an *Error, with the word
 // of words that the answer is.
 func (c *client) post(ctx context.Context, address string, header http.Header, body []byte, words map[string]bool) error {
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("post to %s: %w", c.host, errURL)
+	}
+	if c.suspect.Swap(false) {
+		c.Close()
 	}
 	request.Header = header
 	request.Header.Set("User-Agent", userAgent)
 	answer, err := c.http.Do(request)
 	if err != nil {
+		c.suspect.Store(true)
 		return fmt.Errorf("post to %s: %w", c.host, withoutURL(err))
 	}
 	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode/100 == 2 { // the message was taken, however the answer ends
+		late := time.AfterFunc(answerFor, cut)
+		defer late.Stop()
+	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, answerMost)) // what is beyond it closes the connection
 	if answer.StatusCode/100 == 2 {
-		return nil // the message was taken, however the answer ends
+		return nil
 	}
 	e := &Error{Host: c.host, Status: answer.StatusCode, after: retryAfter(answer.Header, time.Now())}
 	if word := string(bytes.TrimSpace(text)); err == nil && words[word] {

@@ -157,6 +157,11 @@ func TestNastyAnswersEndAndAreNotBelieved(t *testing.T) {
 				}
 			}
 		}},
+		"a success whose end never comes": {taken: true, whole: true, answer: func(w http.ResponseWriter, q *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-q.Context().Done()
+		}},
 		"a success that is cut": {taken: true, answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = fmt.Fprint(w, "ok")
