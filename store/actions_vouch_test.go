@@ -118,3 +118,41 @@ func TestNobodyCallsWhileThePlatformAskedToBeLeftAlone(t *testing.T) {
 		t.Errorf("called again at once: %v", err)
 	}
 }
+
+// Attempts in vain count while the inputs are the same, until one has cured or a
+// person has spoken.
+func TestAttemptsAreCounted(t *testing.T) {
+	r, l := one(t)
+	r.drifting(l)
+	twice := remedy
+	twice.Attempts, twice.Backoff = 2, 0
+	plan := func(of drift.Remedy, inputs string) store.Planned {
+		t.Helper()
+		c := candidates(of, 1)
+		c[0].Inputs = inputs
+		return r.plan(l, c)
+	}
+	for i, step := range []struct {
+		inputs  string
+		outcome drift.Outcome // "": attempts are spent
+		before  func()
+	}{
+		{"i1", drift.NotApplied, nil}, {"i1", drift.Refused, nil}, {"i1", "", nil},
+		{"i2", drift.NotApplied, nil}, {"i2", drift.Cured, nil}, {"i2", drift.Noop, nil}, {"i2", drift.NotApplied, nil}, {"i2", "", nil},
+		{"i2", drift.NotApplied, func() { r.approve(1) }},
+	} {
+		if step.before != nil {
+			step.before()
+		}
+		p := plan(twice, step.inputs)
+		switch {
+		case step.outcome != "" && len(p.Opened) == 1:
+			r.through(p.Opened[0], step.outcome)
+		case step.outcome != "" || p.Judgements[0].Rule != drift.RuleAttemptsSpent:
+			t.Fatalf("step %d: %v", i, rulesOf(p))
+		}
+	}
+	if p := plan(remedy, "i2"); p.Judgements[0].Rule != drift.RuleCoolingDown {
+		t.Errorf("right after an attempt in vain: %v", rulesOf(p))
+	}
+}

@@ -53,8 +53,15 @@ func from(calls ...store.Calls) *store.Counting {
 	return &store.Counting{Input: store.Input{Name: "file"}, Calls: calls, Lines: int64(len(calls))}
 }
 
-// recent is a time that no window leaves out.
-func recent() time.Time { return time.Now().UTC().Truncate(time.Second).Add(-time.Minute) }
+// recent is a time that no window leaves out, and not the end of five minutes:
+// what follows within seconds is counted together with it.
+func recent() time.Time {
+	at := time.Now().UTC().Truncate(time.Second).Add(-time.Minute)
+	if left := at.Truncate(5 * time.Minute).Add(5 * time.Minute).Sub(at); left < 10*time.Second {
+		at = at.Add(-10 * time.Second)
+	}
+	return at
+}
 
 func isErr(got, want error) bool { return errors.Is(got, want) }
 
