@@ -51,6 +51,7 @@ func TestAttribution(t *testing.T) {
 		"before the first":                {recycled, nil, 5, 5, store.UUID{}, store.Owner{}},
 		"at the moment that it ended":     {recycled, nil, 20, 20, store.UUID{}, store.Owner{}},
 		"across the end of one":           {recycled, nil, 19, 21, store.UUID{}, store.Owner{Kind: store.Doubtful}},
+		"from one holder to the next":     {recycled, nil, 19, 31, store.UUID{}, store.Owner{Kind: store.Doubtful}},
 		"one of several behind a NAT":     {nat, nil, 16, 16, store.UUID{}, store.Owner{Kind: store.Doubtful}},
 		"before the second came":          {nat, nil, 12, 13, store.UUID{}, store.Owner{Kind: store.ByAddress, Source: "acme", Workspace: id(1)}},
 		"the line names it, NAT or not":   {nat, known, 16, 16, id(1), store.Owner{Kind: store.ByName, Source: "acme", Workspace: id(1)}},

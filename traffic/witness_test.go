@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/molecule-ai/billing-reconciler/drift"
 	"github.com/molecule-ai/billing-reconciler/observe/proxylog"
@@ -61,7 +60,8 @@ func TestWitness(t *testing.T) {
 	priced := `,"model":"anthropic/opus","input_tokens":1000,"output_tokens":100`
 	c := counter(s)
 	batch := &proxylog.Batch{Input: "file", Tally: tallied(called("203.0.113.1", priced), called("203.0.113.1", priced), called("203.0.113.2", ""), called("198.51.100.1", ""),
-		called("192.0.2.9", `,"workspace_id":"`+proxylog.ID(id(2)).String()+`"`), called("10.0.0.5", ""), called("203.0.113.2", ""))}
+		called("192.0.2.9", `,"workspace_id":"`+proxylog.ID(id(2)).String()+`"`), called("10.0.0.5", ""), called("203.0.113.2", ""),
+		called("10.0.0.5", `,"workspace_id":"`+proxylog.ID(id(5)).String()+`"`))}
 	if err := c.Count(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestWitness(t *testing.T) {
 		Billed, PastGrace, Named, Elsewhere, Ambiguous int
 		Cost                                           float64 // -1: not known
 	}
-	want := []told{{2, 2, 0, 0, 0, 0.045}, {3, 3, 1, 1, 0, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 0, -1}} // the fifth's may be of somebody unseen
+	want := []told{{2, 2, 0, 0, 0, 0.045}, {3, 3, 1, 1, 0, -1}, {0, 0, 0, 0, 1, -1}, {0, 0, 0, 0, 1, -1}, {1, 1, 1, 0, 1, -1}, {0, 0, 0, 0, 0, -1}} // one of the fifth's names it, the other may be of somebody unseen
 	for i, tr := range got.ByLife {
 		cost := -1.0
 		if tr.CostUSD != nil {
@@ -121,51 +121,5 @@ func TestWitnessTellsOfBlindness(t *testing.T) {
 	got := (&traffic.Witness{Store: s}).Traffic(t.Context(), []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}})
 	if len(got.ByLife) != 1 || time.Since(got.ByLife[0].BlindSince) > time.Minute || !strings.Contains(got.ByLife[0].Err, "permission denied") {
 		t.Errorf("blind since %v", got.ByLife)
-	}
-}
-
-// Whoever brings more than can wait is told so, and nothing is written of it.
-func TestCounterIsBounded(t *testing.T) {
-	t.Parallel()
-	url := database(t)
-	s := open(t, url)
-	c := traffic.NewCounter(traffic.Options{Store: s, Metrics: counter(s).Metrics, Waiting: 4, AtOnce: 1})
-	blocker, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = blocker.Close(context.Background()) }()
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := blocker.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("BEGIN; LOCK TABLE traffic IN EXCLUSIVE MODE")
-	first := make(chan error, 1)
-	go func() {
-		first <- c.Count(t.Context(), &proxylog.Batch{Input: "big", Tally: tallied(called("203.0.113.1", ""), called("203.0.113.2", ""), called("203.0.113.3", ""))})
-	}()
-	small := func() error {
-		return c.Count(t.Context(), &proxylog.Batch{Input: "file", Tally: tallied(called("203.0.113.1", ""))})
-	}
-	waiting := 0
-	for end := time.Now().Add(20 * time.Second); waiting == 0 && time.Now().Before(end); {
-		if err := blocker.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := small(); !errors.Is(err, proxylog.ErrBusy) {
-		t.Errorf("while four are under way: %v, want %v", err, proxylog.ErrBusy)
-	}
-	exec("ROLLBACK")
-	if err := <-first; err != nil {
-		t.Fatal(err)
-	}
-	if err := small(); err != nil {
-		t.Errorf("after it: %v", err)
-	}
-	if all, _, err := s.Strays(t.Context(), time.Hour, 1); err != nil || all.Billed != 4 {
-		t.Errorf("%d billed, want 4 (%v)", all.Billed, err)
 	}
 }
