@@ -35,8 +35,9 @@ type site struct {
 	tenants   map[string][]string // workspaces by source
 	drained   map[string]bool     // containers as in the incident
 	addresses map[string][]string
-	walks     map[string]int // whole readings that have ended, by source
-	reading   map[string]int // that are under way
+	instances map[string]string // of workspaces that have another than i-<id>
+	walks     map[string]int    // whole readings that have ended, by source
+	reading   map[string]int    // that are under way
 	overlaps  int
 	read      func(ctx context.Context, source string)                // called for each whole reading; nil: nothing
 	looked    func(ctx context.Context, targets []reconcile.Target)   // after the answers are there; nil: nothing
@@ -50,7 +51,7 @@ type site struct {
 // newSite has n tenants of size workspaces, named t00 on.
 func newSite(t testing.TB, n, size int) *site {
 	t.Helper()
-	s := &site{TB: t, tenants: map[string][]string{}, drained: map[string]bool{}, addresses: map[string][]string{}, walks: map[string]int{}, reading: map[string]int{}}
+	s := &site{TB: t, tenants: map[string][]string{}, drained: map[string]bool{}, addresses: map[string][]string{}, instances: map[string]string{}, walks: map[string]int{}, reading: map[string]int{}}
 	s.url = storetest.Database(t)
 	for i := range n {
 		for k := range size {
@@ -76,7 +77,7 @@ type tenant struct {
 func (t tenant) Workspaces(ctx context.Context, sel reconcile.Selection, yield func(*drift.Workspace) error) error {
 	whole := len(sel.IDs) == 0
 	t.mu.Lock()
-	list, before := slices.Clone(t.tenants[t.name]), t.read
+	list, before, instances := slices.Clone(t.tenants[t.name]), t.read, maps.Clone(t.instances)
 	if whole {
 		if t.reading[t.name]++; t.reading[t.name] > 1 {
 			t.overlaps++
@@ -91,6 +92,7 @@ func (t tenant) Workspaces(ctx context.Context, sel reconcile.Selection, yield f
 	}
 	for _, id := range list {
 		w := workspace(t.name, id)
+		w.InstanceID = cmp.Or(instances[id], w.InstanceID)
 		if !whole && !slices.Contains(sel.IDs, id) {
 			continue
 		}

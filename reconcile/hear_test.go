@@ -153,3 +153,83 @@ func TestALateLearnedHolderIsAccusedOnce(t *testing.T) {
 	}
 	s.sound(db)
 }
+
+// A container that nobody has seen yet is not accused by what was known of the
+// one before, nor spared the look.
+func TestABilledCallOfAnotherInstanceIsLookedAt(t *testing.T) {
+	t.Parallel()
+	s, db, looks := listening(t, &atomic.Bool{})
+	release := make(chan struct{})
+	s.with(func() {
+		s.instances[ws(0)] = "i-another"
+		s.looked = func(ctx context.Context, targets []reconcile.Target) {
+			if len(targets) == 1 && targets[0].InstanceID == "i-another" {
+				looks.Add(1)
+			}
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+	})
+	s.billed(db, "203.0.113.1")
+	s.eventually("it is looked at", func() bool { return looks.Load() == 1 })
+	if got := s.told(db); len(got) != 0 {
+		t.Errorf("told %v before it was looked at", got)
+	}
+	close(release)
+	s.eventually("the drift is told", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+	s.sound(db)
+}
+
+// slow is a witness that keeps its answer about several until it may give it.
+type slow struct {
+	counted
+	asked, goOn chan struct{}
+	armed       atomic.Bool
+}
+
+func (w *slow) Traffic(ctx context.Context, lives []reconcile.Life) reconcile.Calls {
+	calls := w.counted.Traffic(ctx, lives)
+	if len(lives) > 1 && w.armed.CompareAndSwap(true, false) {
+		close(w.asked)
+		select {
+		case <-w.goOn:
+		case <-ctx.Done():
+		}
+	}
+	return calls
+}
+
+// A pass that has asked the log before a call came does not end the drift that
+// the call has opened.
+func TestAPassThatAskedTheLogBeforeTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 2)
+	s.addresses[ws(0)], s.addresses[ws(1)] = []string{"203.0.113.1"}, []string{"203.0.113.2"}
+	db := s.another()
+	w := &slow{counted: counted{db}, asked: make(chan struct{}), goOn: make(chan struct{})}
+	s.witness, s.attribute = w, holder
+	release := make(chan struct{})
+	s.looked = func(ctx context.Context, targets []reconcile.Target) {
+		if len(targets) == 1 { // the look that follows the call
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+	}
+	s.start(s.world())
+	s.eventually("a pass is written", func() bool { return s.lastPass(db, "t00") })
+	w.armed.Store(true)
+	<-w.asked
+	s.billed(db, "203.0.113.1")
+	s.eventually("the drift is told", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+	close(w.goOn)
+	s.walked(2)
+	close(release)
+	if got := s.told(db); got[drift.EventDriftOpened] != 1 || len(got) != 1 {
+		t.Errorf("told %v, want the drift once, and no end of it", got)
+	}
+	s.sound(db)
+}

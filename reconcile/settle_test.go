@@ -351,6 +351,7 @@ func TestSilentWitnesses(t *testing.T) {
 		ends  bool
 	}{
 		{drift.ProxyTraffic, false, silent, false},
+		{drift.ProxyTraffic, false, func(j *reconcile.Judged) { j.Traffic = &drift.Traffic{BlindSince: now} }, false},
 		{drift.ProxyTraffic, false, func(j *reconcile.Judged) { j.Traffic = &drift.Traffic{} }, true},
 		{drift.PathsDiverge, true, func(*reconcile.Judged) {}, false},
 		{drift.PathsDiverge, true, func(j *reconcile.Judged) { j.ReadEndpoint = &drift.ReadEndpoint{Err: "503"} }, false},
