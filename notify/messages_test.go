@@ -311,9 +311,39 @@ func TestAllAlertsOfALargeFleetAreSent(t *testing.T) {
 	}
 	total := 0
 	for _, got := range r.all() {
-		total += len(decode[[]notify.Alert](t, got.body))
+		alerts := decode[[]notify.Alert](t, got.body)
+		if total += len(alerts); len(alerts) > 250 || len(got.body) > 256<<10 {
+			t.Errorf("%d alerts in one request, %d bytes", len(alerts), len(got.body))
+		}
 	}
 	if total != 1001 || len(r.all()) < 2 {
 		t.Errorf("%d alerts in %d requests", total, len(r.all()))
+	}
+}
+
+// However many workspaces drift in one pass, people get a few messages of a few
+// lines: one for each cause of each thousand that is told at once.
+func TestSlackIsNotFloodedByALargeFleet(t *testing.T) {
+	causes := []drift.CauseCode{drift.ModelEmpty, drift.RegistryDiffers, drift.StaleEnvironment}
+	r := newReceiver(t, nil)
+	s := slack(t, to(r.URL))
+	for first := 1; first <= 10_000; first += 1000 {
+		news := many(first, first+999)
+		for i := range news {
+			news[i].Causes[0].Code, news[i].Name = causes[i%3], strings.Repeat("&", 500)
+		}
+		for _, m := range s.Divide(noon, news) {
+			if err := s.Post(t.Context(), origin, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(r.all()); n != 30 {
+		t.Errorf("%d messages", n)
+	}
+	for _, got := range r.all() {
+		if len(got.body) > 8<<10 {
+			t.Errorf("a message of %d bytes", len(got.body))
+		}
 	}
 }
