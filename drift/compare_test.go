@@ -16,9 +16,11 @@ type comparison struct {
 	want    []drift.Kind
 }
 
-// with changes a good workspace by one thing.
-func with(f *drift.Facts, change func(*drift.Facts)) *drift.Facts {
-	change(f)
+// with changes a good workspace.
+func with(f *drift.Facts, changes ...func(*drift.Facts)) *drift.Facts {
+	for _, change := range changes {
+		change(f)
+	}
 	return f
 }
 
