@@ -233,3 +233,33 @@ func TestAPassThatAskedTheLogBeforeTakesNothingBack(t *testing.T) {
 	}
 	s.sound(db)
 }
+
+// The pass that learns who held an address accuses by the calls from there
+// itself: no look is waited for.
+func TestThePassThatLearnsAHolderAccusesIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 2)
+	s.addresses[ws(0)] = []string{"203.0.113.1"}
+	db := s.another()
+	s.witness, s.attribute = counted{db}, holder
+	s.billed(db, "203.0.113.1")
+	var seen atomic.Int64
+	told := make(chan struct{})
+	s.looked = func(ctx context.Context, targets []reconcile.Target) {
+		if len(targets) > 1 {
+			seen.Store(time.Now().UnixMicro())
+			return
+		}
+		select {
+		case <-told:
+		case <-ctx.Done():
+		}
+	}
+	s.change = func(w *reconcile.World) { w.Limits.Interval = time.Hour }
+	s.start(s.world())
+	s.eventually("it is told", func() bool { return s.told(db)[drift.EventDriftOpened] == 1 })
+	close(told)
+	if e := s.events(db)[0]; e.At.UnixMicro() > seen.Load() {
+		t.Errorf("it is told of as seen at %s, the pass had seen the container at %s", e.At, time.UnixMicro(seen.Load()).UTC())
+	}
+}
