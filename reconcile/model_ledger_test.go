@@ -26,7 +26,7 @@ type account struct {
 	surging    map[string]bool        // by source: as it stands in its row
 	ended      map[int64]bool         // actions whose end has been taken down
 	causes     map[string]*causeSoFar // by cause
-	attempts   map[string]map[string]int
+	attempts   map[string]tried       // by workspace
 }
 
 // sight is what a look was of.
@@ -45,6 +45,20 @@ type deed struct {
 	calls            int // that may have had an effect
 	life             int // of the container when it was called
 	dry, asked       bool
+	old              bool // decided more than an hour ago
+}
+
+// tried is how often a workspace has been tried in vain with the same inputs.
+type tried struct {
+	inputs string
+	times  int
+}
+
+func (t tried) with(inputs string) int {
+	if t.inputs != inputs {
+		return 0
+	}
+	return t.times
 }
 
 // causeSoFar is how far a cause has been tried since it last began.
@@ -66,7 +80,7 @@ func (c *causeSoFar) allowed() int {
 
 func newAccount(db *store.Store, y *tenancy, came map[string]int) *account {
 	return &account{came: came, db: db, world: y, seen: map[string]sight{}, deeds: map[int64]*deed{}, paused: map[store.Scope]bool{}, approved: map[string]bool{}, suppressed: map[string]bool{},
-		surging: map[string]bool{}, ended: map[int64]bool{}, causes: map[string]*causeSoFar{}, attempts: map[string]map[string]int{}}
+		surging: map[string]bool{}, ended: map[int64]bool{}, causes: map[string]*causeSoFar{}, attempts: map[string]tried{}}
 }
 
 func (l *account) law(n int, format string, args ...any) {
@@ -161,7 +175,7 @@ func (l *account) lawsOfCause(b *box, d *deed) {
 		l.law(4, "%s was called into a known refusal", b.id)
 	case c.stopped:
 		l.law(4, "%s was called for %s, which has been stopped", b.id, d.cause)
-	case l.attempts[b.id][b.inputs()] >= r.Attempts:
+	case l.attempts[b.id].with(b.inputs()) >= r.Attempts:
 		l.law(4, "%s was called a time more than it may be tried", b.id)
 	case r.Approval && !l.approved[b.id] && !d.asked:
 		l.law(4, "%s was called without a person's word", b.id)
@@ -181,7 +195,7 @@ func (l *account) lawsOfNumber(b *box, id int64, d *deed) {
 	}
 	effective := 0
 	for _, o := range l.deeds {
-		if o.calls > 0 {
+		if o.calls > 0 && !o.old {
 			effective++
 		}
 	}
@@ -234,6 +248,9 @@ func (l *account) opened(a *store.Action) {
 		}
 		c.again()
 	}
+	if n := l.attempts[b.id].with(b.inputs()); n > 0 && l.world.cooling && !a.Forced {
+		l.law(4, "action %d at %s was opened while it cools down from %d attempts", a.ID, b.id, n)
+	}
 	l.deeds[a.ID] = &deed{workspace: b.id, cause: a.Cause, inputs: b.inputs(), wants: b.wants(), epoch: c.epoch, dry: dry, asked: a.By != ""}
 }
 
@@ -260,13 +277,13 @@ func (l *account) over(a *store.Action, d *deed) {
 	switch a.Outcome {
 	case drift.Cured:
 		lie(fresh && b.right() && !b.doubtful && (b.flipped || !l.world.blind))
-		l.attempts[b.id] = nil
+		delete(l.attempts, b.id)
 		if current {
 			c.proven++
 		}
 	case drift.CuredUnproven:
 		lie(fresh && (b.right() || b.doubtful))
-		l.attempts[b.id] = nil
+		delete(l.attempts, b.id)
 		if current {
 			c.unproven++
 		}
@@ -281,10 +298,7 @@ func (l *account) over(a *store.Action, d *deed) {
 		c.begun--
 	}
 	if a.Outcome.Attempted() && a.Outcome != drift.Cured && a.Outcome != drift.CuredUnproven {
-		if l.attempts[b.id] == nil {
-			l.attempts[b.id] = map[string]int{}
-		}
-		l.attempts[b.id][d.inputs]++
+		l.attempts[b.id] = tried{d.inputs, l.attempts[b.id].with(d.inputs) + 1}
 	}
 	if a.Outcome.Stops() && !c.stopped {
 		c.stopped, c.by, c.inputs = true, b.id, d.inputs
@@ -294,11 +308,11 @@ func (l *account) over(a *store.Action, d *deed) {
 // vouch takes down a person's word.
 func (l *account) vouch(id, cause string) {
 	l.approved[id] = true
-	l.attempts[id] = nil
+	delete(l.attempts, id)
 	if cause == "" {
 		return
 	}
-	l.attempts = map[string]map[string]int{}
+	clear(l.attempts)
 	c := l.cause(cause)
 	if c.stopped {
 		c.again()

@@ -44,8 +44,9 @@ func (m *machine) wreck() {
 func (m *machine) write() { m.any("workspace").written++ }
 
 // hide takes a container out of sight, or shows it again.
-func (m *machine) hide() {
-	b := m.any("workspace")
+func (m *machine) hide() { m.hideIt(m.any("workspace")) }
+
+func (m *machine) hideIt(b *box) {
 	for _, hidden := range m.world.boxes { // one at a time
 		if hidden.seen != drift.Observed || hidden.stale {
 			b = hidden
@@ -152,15 +153,17 @@ func (m *machine) resume() {
 	}
 }
 
-func (m *machine) approve() {
-	b := m.any("workspace")
+func (m *machine) approve() { m.approveIt(m.any("workspace")) }
+
+func (m *machine) approveIt(b *box) {
 	a, err := m.side.Approve(m.ctx, store.Approval{Source: b.source, Workspace: b.id, Reason: "test", By: "ops", ExpiresAt: time.Now().Add(time.Hour)})
 	m.must(err)
 	m.ledger.vouch(b.id, a.Cause)
 }
 
-func (m *machine) suppress() {
-	b := m.any("workspace")
+func (m *machine) suppress() { m.suppressIt(m.any("workspace")) }
+
+func (m *machine) suppressIt(b *box) {
 	for id := range m.ledger.suppressed { // one at a time, lest all is quiet soon
 		b = m.world.box(id)
 	}

@@ -87,7 +87,7 @@ func (p *parts) machine(rt *rapid.T) *machine {
 			WHERE schemaname = 'public' AND tablename NOT LIKE '%migration%' AND tablename NOT LIKE 'goose%' AND tablename <> 'identity'); END $$`)
 	y := &tenancy{sources: []string{"t00", "t01"}, poisoned: map[string]bool{}, answer: saysAccepted, fate: fateFixed}
 	y.remedy = drift.Remedy{Mode: drift.RemediateEnforce, Confirmations: m.number("confirmations", 1, 2), Attempts: m.number("attempts", 1, 3), Approval: m.once("approval", 6), StaleAfter: time.Hour,
-		Budget: drift.Budget{InFlight: m.number("in flight", 2, 5), PerHour: m.number("per hour", 3, 15), Percent: oneOf(rt, "percent", []int{50, 100, 100})}}
+		Budget: drift.Budget{InFlight: oneOf(rt, "in flight", []int{1, 2, 2, 5}), PerHour: oneOf(rt, "per hour", []int{3, 6, 15}), Percent: oneOf(rt, "percent", []int{50, 100, 100})}}
 	for i, n := range []int{m.number("workspaces of t00", 2, 4), m.number("workspaces of t01", 0, 2)} {
 		for k := range n {
 			y.boxes = append(y.boxes, &box{source: y.sources[i], id: ws(100*i + k), env: oneOf(rt, "env", []string{envManaged, envManaged, envManaged, envModel, envBYOK}),
@@ -174,6 +174,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		"walk": {8, m.walk}, "look": {3, m.look}, "turn": {24, m.turn}, "two turns at once": {2, m.both}, "provision": {10, m.provision},
 		"pause": {1, m.pause}, "resume": {8, m.resume}, "approve": {6, m.approve}, "suppress": {1, m.suppress}, "request": {1, m.request},
 		"write": {1, m.write}, "break": {6, m.wreck}, "hide": {1, m.hide}, "call": {1, m.traffic}, "fault": {1, m.fault}, "flip": {1, m.flip}, "accept": {1, m.accept},
+		"storm": {3, m.storm}, "insist": {2, m.insist}, "rearm": {3, m.rearm}, "hush": {2, m.hush}, "late": {2, m.late},
 		"crash": {1, func() { m.crash(m.number("replica", 0, 1)) }}, "keep": {1, func() { m.replicas[m.number("replica", 0, 1)].Keep(m.ctx) }},
 	} {
 		for i := range step.weight {
@@ -204,7 +205,7 @@ func (m *machine) any(label string) *box { return oneOf(m.T, label, m.world.boxe
 
 // use puts in force which waits are over.
 func (m *machine) use(passed map[string]bool) {
-	m.passed = passed
+	m.passed, m.world.cooling = passed, !passed["backoff"]
 	for _, d := range m.replicas {
 		d.Use(m.world.world(passed))
 	}

@@ -103,6 +103,7 @@ type tenancy struct {
 	poisoned map[string]bool // by source: a row of its globals makes the platform refuse
 	blind    bool            // the proxy's log is not seen
 	away     error           // why tenants' databases cannot be read; nil: they can
+	cooling  bool            // what has failed waits for longer than the model goes on
 	remedy   drift.Remedy
 	observer func(id string) // after the answer about a workspace is there, once; nil: nothing
 
