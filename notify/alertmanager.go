@@ -51,12 +51,9 @@ type Alert struct {
 	EndsAt      string            `json:"endsAt" jsonschema_description:"When it is over unless it is posted again; in the past where it is over."`
 }
 
-// Divide gives one message of all.
+// Divide makes a message of as many as one request takes.
 func (a *Alertmanager) Divide(_ time.Time, news []drift.News) [][]drift.News {
-	if len(news) == 0 {
-		return nil
-	}
-	return [][]drift.News{news}
+	return slices.Collect(slices.Chunk(news, alertsAtOnce))
 }
 
 // Post sends what has begun and what has ended since. Of several events of one

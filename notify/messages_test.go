@@ -321,6 +321,26 @@ func TestAllAlertsOfALargeFleetAreSent(t *testing.T) {
 	}
 }
 
+// A message is a request: its time is that of one, and what an Alertmanager has
+// taken is not sent again with what it has not.
+func TestAMessageToAnAlertmanagerIsOneRequest(t *testing.T) {
+	r := newReceiver(t, nil)
+	a := alertmanager(t, to(r.URL))
+	messages := a.Divide(noon, many(1, 1000))
+	var ids []int
+	for _, m := range messages {
+		if err := a.Post(t.Context(), origin, m); err != nil {
+			t.Fatal(err)
+		}
+		for i := range m {
+			ids = append(ids, int(m[i].ID))
+		}
+	}
+	if len(messages) != len(r.all()) || len(ids) != 1000 || !slices.IsSorted(ids) {
+		t.Errorf("%d messages of %d events in %d requests", len(messages), len(ids), len(r.all()))
+	}
+}
+
 // However many workspaces drift in one pass, people get a few messages of a few
 // lines: one for each cause of each thousand that is told at once.
 func TestSlackIsNotFloodedByALargeFleet(t *testing.T) {

@@ -236,7 +236,7 @@ func (c *courier) tell(ctx, walking context.Context, k *store.Claimed) (time.Dur
 }
 
 // keptAtOnce is how much of what stands is said in one message's time.
-const keptAtOnce = 1000
+const keptAtOnce = 250
 
 // keep gives the sink up, after it was told what stands where it is to be: in
 // parts, for that may be more than is said in one message's time.

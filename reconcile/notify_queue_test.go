@@ -130,7 +130,7 @@ func TestAllThatStandsIsKeptInParts(t *testing.T) {
 	defer e.mu.Unlock()
 	var all []string
 	for _, part := range e.kept {
-		if len(part) > 1000 {
+		if len(part) > 250 {
 			t.Errorf("a part of %d", len(part))
 		}
 		for _, n := range part {
@@ -138,7 +138,7 @@ func TestAllThatStandsIsKeptInParts(t *testing.T) {
 		}
 	}
 	slices.Sort(all)
-	if len(slices.Compact(all)) != open || len(e.kept) < 3 {
+	if len(slices.Compact(all)) != open || len(e.kept) < 10 {
 		t.Errorf("%d are kept in %d parts", len(all), len(e.kept))
 	}
 	if !slices.IsSorted(claims) || len(slices.Compact(claims)) != len(e.kept) {
