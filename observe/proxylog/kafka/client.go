@@ -22,7 +22,17 @@ const (
 	unpackedBytes  = 64 << 20 // of one batch of messages
 )
 
-// connect makes the client. Brokers are spoken to from the first poll on.
+// join makes the client, which goes to its group at once: where that is quick,
+// it gives partitions before there is a client to ask about them with. So what it
+// calls back waits.
+func (r *reading) join() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.client, err = r.connect()
+	return err
+}
+
+// connect makes the client.
 func (r *reading) connect() (*kgo.Client, error) {
 	r.spoken = &speaker{log: r.Log.With("input", r.Input), said: map[string]time.Time{}}
 	o := []kgo.Opt{

@@ -108,11 +108,9 @@ func (c *Consumer) session(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	r := &reading{Consumer: c, ctx: ctx, parser: proxylog.NewParser(c.Format), held: map[int32]*partition{}, gathered: map[int32]*gathering{}, woken: make(chan struct{}, 1)}
-	client, err := r.connect()
-	if err != nil {
+	if err := r.join(); err != nil {
 		return err
 	}
-	r.client = client
 	var work sync.WaitGroup
 	work.Go(func() { r.watch(ctx) })
 	for ctx.Err() == nil && !r.outdated {
