@@ -297,7 +297,7 @@ func (l *account) over(a *store.Action, d *deed) {
 	if a.Outcome.Empty() && current && d.calls > 0 {
 		c.begun--
 	}
-	if a.Outcome.Attempted() && a.Outcome != drift.Cured && a.Outcome != drift.CuredUnproven {
+	if givenUp := a.Outcome == drift.Superseded && d.calls > 0; givenUp || a.Outcome.Attempted() && a.Outcome != drift.Cured && a.Outcome != drift.CuredUnproven {
 		l.attempts[b.id] = tried{d.inputs, l.attempts[b.id].with(d.inputs) + 1}
 	}
 	if a.Outcome.Stops() && !c.stopped {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // more than a moment, and taken back when it is not any more.
 func TestBeingBehindIsTold(t *testing.T) {
 	db := storetest.Open(t, storetest.Database(t), t.Name())
-	in := newInputs(&service{store: state{Store: db}, replica: store.Replica{ID: uuid.NewString()}})
+	in := newInputs(&service{app: &app{log: slog.New(slog.DiscardHandler)}, store: state{Store: db}, replica: store.Replica{ID: uuid.NewString()}})
 	told := teller{in: in, name: "events"}
 	for _, step := range []struct {
 		oldest, from, to time.Duration // from and to: what the database says then; 0: that all is seen
