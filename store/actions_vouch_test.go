@@ -156,3 +156,14 @@ func TestAttemptsAreCounted(t *testing.T) {
 		t.Errorf("right after an attempt in vain: %v", rulesOf(p))
 	}
 }
+
+// What a plan itself opens counts at once.
+func TestOnePlanSpendsNoMoreThanAnHourHas(t *testing.T) {
+	r, l := one(t)
+	r.strings("INSERT INTO ramps VALUES ('model_empty', 10, 10, 0, 0, '', NULL, '', '', '', NULL, now()) RETURNING cause") // it has proven itself
+	tight := remedy
+	tight.InFlight, tight.PerHour = 10, 2
+	if p := r.plan(l, candidates(tight, 1, 2, 3, 4)); len(p.Opened) != 2 || p.Judgements[2].Rule != drift.RuleOverBudget {
+		t.Errorf("%d were opened, want 2: %v", len(p.Opened), rulesOf(p))
+	}
+}
