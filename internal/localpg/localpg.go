@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // superuser is the role that URL logs in with.
@@ -79,33 +80,56 @@ func start(ctx context.Context, opts Options) (*Server, error) {
 }
 
 // launch starts the server, again on another port where somebody else was
-// faster to take the one that was free.
+// faster to take the one that was free, and again in a moment where a server that
+// was killed has left processes that have not noticed yet.
 func launch(ctx context.Context, bin string, dir *directory, password string, opts Options) (*Server, error) {
 	const tries = 5
+	began := time.Now()
 	for try := 1; ; try++ {
-		port, err := choosePort(opts.Port)
-		if err != nil {
-			return nil, err
-		}
-		s := &Server{dir: dir, base: url.URL{
-			Scheme: "postgres", User: url.UserPassword(superuser, password),
-			Host: "127.0.0.1:" + strconv.Itoa(port), RawQuery: "sslmode=disable",
-		}}
-		s.stop = sync.OnceValue(s.shutdown)
-		if s.process, err = dir.run(bin, settings(dir, port, opts)); err != nil {
-			return nil, err
-		}
-		if err = s.ready(ctx); err == nil {
+		s, log, err := launchOnce(ctx, bin, dir, password, opts)
+		switch {
+		case err == nil:
 			return s, nil
-		}
-		log := dir.logTail()
-		if stopErr := s.process.end(); stopErr != nil {
-			return nil, errors.Join(err, stopErr)
-		}
-		if try == tries || opts.Port != 0 || !strings.Contains(log, "could not bind") {
+		case strings.Contains(log, "could not bind") && opts.Port == 0 && try < tries:
+		case strings.Contains(log, "pre-existing shared memory block") && time.Since(began) < leftBehind && ctx.Err() == nil:
+			time.Sleep(leftBehindPoll)
+		case log != "":
 			return nil, fmt.Errorf("%w; its log ends:\n%s", err, log)
+		default:
+			return nil, err
 		}
 	}
+}
+
+// What a server has left that was killed ends by itself, once it notices.
+const (
+	leftBehind     = 30 * time.Second
+	leftBehindPoll = 200 * time.Millisecond
+)
+
+// launchOnce gives the end of the log of a server that was started and does not
+// serve.
+func launchOnce(ctx context.Context, bin string, dir *directory, password string, opts Options) (s *Server, log string, err error) {
+	port, err := choosePort(opts.Port)
+	if err != nil {
+		return nil, "", err
+	}
+	s = &Server{dir: dir, base: url.URL{
+		Scheme: "postgres", User: url.UserPassword(superuser, password),
+		Host: "127.0.0.1:" + strconv.Itoa(port), RawQuery: "sslmode=disable",
+	}}
+	s.stop = sync.OnceValue(s.shutdown)
+	if s.process, err = dir.run(bin, settings(dir, port, opts)); err != nil {
+		return nil, "", err
+	}
+	if err = s.ready(ctx); err == nil {
+		return s, "", nil
+	}
+	log = dir.logTail()
+	if stopErr := s.process.end(); stopErr != nil {
+		return nil, "", errors.Join(err, stopErr)
+	}
+	return nil, log, err
 }
 
 // Connect makes a Server of one that somebody else runs, by the URL of a role
