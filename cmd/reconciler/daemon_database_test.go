@@ -27,10 +27,11 @@ type ownServer struct {
 
 func (s *ownServer) start() {
 	s.t.Helper()
-	var err error
-	if s.server, err = localpg.Start(s.t.Context(), s.options); err != nil {
+	server, err := localpg.Start(s.t.Context(), s.options)
+	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.server = server
 	u, err := url.Parse(s.server.URL(""))
 	if err != nil {
 		s.t.Fatal(err)

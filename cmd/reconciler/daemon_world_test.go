@@ -92,7 +92,11 @@ func TestDaemonWhoseAWSFails(t *testing.T) {
 			t.Errorf("AWS %s: the reasons say %q, want %q in it", row.rule, reasons, row.reason)
 		}
 		w.quiet(told)
-		if unknown, _ := p.metric(`reconciler_workspaces{source="` + source + `",verdict="unknown"}`); unknown < 1 {
+		var unknown float64
+		if !awaits(patience, func() bool { // it is set when the pass is written, a moment later
+			unknown, _ = p.metric(`reconciler_workspaces{source="` + source + `",verdict="unknown"}`)
+			return unknown >= 1
+		}) {
 			t.Errorf("AWS %s: the metric says that %v workspaces are unknown", row.rule, unknown)
 		}
 		failure.Store(nil)
