@@ -87,8 +87,8 @@ func (m *machine) late() {
 		})
 	}
 	m.take(0, second)
+	m.waits.Wait() // it looks, too
 	m.world.observer = nil
-	m.waits.Wait()
 }
 
 // provisionAll lets the platform end all that it has begun.
