@@ -23,22 +23,7 @@ func TestATenantThatIsAwayHoldsNoBudget(t *testing.T) {
 				d.Die()
 			}
 		}()
-		if m.world.remedy.Approval {
-			rt.Skip("nothing is queued without a person")
-		}
-		for _, b := range m.world.boxes {
-			b.env = envManaged
-		}
-		d := m.replicas[0]
-		d.Keep(m.ctx)
-		for range 4 {
-			d.WalkNow(m.ctx, "t00")
-		}
-		list, _, err := p.side.Actions(m.ctx, store.ActionFilter{InFlight: true})
-		if err != nil || len(list) == 0 {
-			rt.Fatalf("nothing is queued: %v", err)
-		}
-		a := list[0]
+		d, a := m.replicas[0], m.queued()[0]
 		act := func() *store.Action {
 			if _, err := d.Act(m.ctx, a.ID); err != nil {
 				rt.Fatal(err)

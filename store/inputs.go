@@ -113,7 +113,8 @@ type Blindness struct {
 func (s *Store) Blind(ctx context.Context) (b Blindness, err error) {
 	err = s.read(ctx, "ask whether the inputs see", func(ctx context.Context, tx pgx.Tx) error {
 		var since, back *time.Time
-		err := tx.QueryRow(ctx, `SELECT least(min(`+blindness+`), (SELECT min(behind_since) FROM input_lags i WHERE NOT `+unheard+`)), max(resumed_at),
+		err := tx.QueryRow(ctx, `SELECT least(min(`+blindness+`), (SELECT min(behind_since) FROM input_lags i WHERE NOT `+unheard+`)),
+			max(CASE WHEN blind_since IS NOT NULL AND `+blindness+` IS NULL THEN clock_timestamp() ELSE resumed_at END), -- not watched yet
 			coalesce(min('input ' || input || ' cannot be read: ' || err) FILTER (WHERE err <> ''), '') FROM inputs`).Scan(&since, &back, &b.Problem)
 		b.Since, b.BackAt = orZero(since), orZero(back)
 		return err

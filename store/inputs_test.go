@@ -101,6 +101,10 @@ func TestWhatWasNotSeenIsRemembered(t *testing.T) {
 	if b := blind(); b.Since.IsZero() || !b.BackAt.IsZero() || !strings.Contains(b.Problem, "connection refused") {
 		t.Errorf("not seen: %+v", b)
 	}
+	r.must(r.ReportInput(t.Context(), in, ""))
+	if b := blind(); !b.Since.IsZero() || time.Since(b.BackAt) > time.Minute {
+		t.Errorf("seen again, and nobody has told of it yet: %+v", b)
+	}
 	watch("")
 	watch("")
 	if b := blind(); !b.Since.IsZero() || b.Problem != "" || time.Since(b.BackAt) > time.Minute {
