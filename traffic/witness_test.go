@@ -115,11 +115,24 @@ func TestWitnessTellsOfBlindness(t *testing.T) {
 	t.Parallel()
 	s := open(t, database(t))
 	c := counter(s)
-	if err := c.State(t.Context(), "file", errors.New("permission denied")); err != nil {
+	k, err := s.Keep(t.Context(), store.Replica{ID: uuid.NewString(), Name: "test", StartedAt: t0}, []string{store.Fleet}, time.Minute)
+	if err != nil {
 		t.Fatal(err)
 	}
-	got := (&traffic.Witness{Store: s}).Traffic(t.Context(), []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}})
-	if len(got.ByLife) != 1 || time.Since(got.ByLife[0].BlindSince) > time.Minute || !strings.Contains(got.ByLife[0].Err, "permission denied") {
-		t.Errorf("blind since %v", got.ByLife)
+	tells := func(problem error) drift.Traffic {
+		t.Helper()
+		if err := c.State(t.Context(), "file", problem); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.WatchInputs(t.Context(), k.Leases[0]); err != nil {
+			t.Fatal(err)
+		}
+		return (&traffic.Witness{Store: s}).Traffic(t.Context(), []reconcile.Life{{Source: "acme", ID: proxylog.ID(id(1)).String()}}).ByLife[0]
+	}
+	if got := tells(errors.New("permission denied")); time.Since(got.BlindSince) > time.Minute || !strings.Contains(got.Err, "permission denied") {
+		t.Errorf("it is blind: %+v", got)
+	}
+	if got := tells(nil); !got.BlindSince.IsZero() || got.Err != "" || time.Since(got.BackAt) > time.Minute {
+		t.Errorf("it sees again: %+v", got)
 	}
 }
